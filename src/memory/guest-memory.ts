@@ -1,0 +1,38 @@
+/**
+ * Guest memory as the SMMU sees it. Addresses are guest-physical, in bytes, below 2^52; words are
+ * 32 bits, little-endian, whatever the guest stores in them.
+ */
+export interface GuestMemory {
+  /**
+   * Copies `count` words from `address` (a multiple of 4) into `into`, from index `at`. Each aligned
+   * pair of words is one access: it is never seen half old and half new.
+   * @returns `false` when any byte is not backed by memory: an external abort to the SMMU. What
+   * `into` then holds is of no use.
+   */
+  load(address: number, into: Uint32Array, at: number, count: number): boolean;
+
+  /**
+   * Copies `count` words of `from`, from index `at`, to `address` (a multiple of 4).
+   * @returns `false` when any byte is not backed by writable memory: an external abort to the SMMU.
+   */
+  store(address: number, from: Uint32Array, at: number, count: number): boolean;
+
+  /**
+   * Replaces the 64-bit value at `address` (a multiple of 8) if it still is the expected one, in one
+   * step as far as the guest's processors can tell. Hardware updates of the access flag and of dirty
+   * state go through it.
+   * @param words four words from index `at`: expected low and high, replacement low and high.
+   * @returns a {@link Exchange}.
+   */
+  compareExchange(address: number, words: Uint32Array, at: number): number;
+}
+
+/** What became of {@link GuestMemory.compareExchange}. */
+export const Exchange = {
+  /** The value was the expected one and is replaced. */
+  swapped: 0,
+  /** The value was another one; nothing is written. */
+  changed: 1,
+  /** The address is not backed by writable memory: an external abort. */
+  aborted: 2,
+} as const;

@@ -1,0 +1,78 @@
+/**
+ * What a translation permits, as bits of one number (DDI 0487, section D8.4). The three bits of
+ * unprivileged accesses come first, those of privileged ones follow.
+ */
+export const Permission = {
+  unprivilegedRead: 1,
+  unprivilegedWrite: 2,
+  unprivilegedExecute: 4,
+  privilegedRead: 8,
+  privilegedWrite: 16,
+  privilegedExecute: 32,
+  /**
+   * The page is clean: the writes permitted above first make the SMMU set its dirty state in the
+   * guest's table (CD.HD with DBM). What caches the translation must send its first write to a walk.
+   */
+  clean: 64,
+} as const;
+
+/** Kinds of access, to be combined with `|`. A plain read of unprivileged data is 0. */
+export const Access = {
+  read: 0,
+  write: 1,
+  /** An instruction fetch; a write is always data, whatever this bit says. */
+  instruction: 2,
+  privileged: 4,
+} as const;
+
+/** The {@link Permission} bit that an access needs, by the access. */
+export const NEEDED: Uint8Array = new Uint8Array([1, 2, 4, 2, 8, 16, 32, 16]);
+
+/** Bits of an index into a {@link permissionTable}: a leaf's AP, PXN, UXN and DBM after its tables' say. */
+export const PermissionIndex = {
+  /** AP[1]: unprivileged accesses are allowed. */
+  unprivileged: 1,
+  /** AP[2]: read-only. */
+  readOnly: 2,
+  PXN: 4,
+  UXN: 8,
+  DBM: 16,
+} as const;
+
+/** The control bits of a CD that decide permissions, each 0 or 1. */
+export interface PermissionControls {
+  /** What is writable is not executable. */
+  readonly WXN: number;
+  /** Privileged data accesses to unprivileged pages fault. */
+  readonly PAN: number;
+  /** PAN counts pages that unprivileged code may execute. */
+  readonly EPAN: number;
+  /** Hardware updates of dirty state are on. */
+  readonly HD: number;
+}
+
+/** Fills `into` with the {@link Permission} bits of each of the 32 {@link PermissionIndex} values. */
+export function permissionTable(controls: PermissionControls, into: Uint8Array): void {
+  for (let index = 0; index < 32; index++) into[index] = permissionsOf(index, controls);
+}
+
+function permissionsOf(index: number, controls: PermissionControls): number {
+  const unprivileged = (index & PermissionIndex.unprivileged) !== 0;
+  const readOnly = (index & PermissionIndex.readOnly) !== 0;
+  const clean = readOnly && (index & PermissionIndex.DBM) !== 0 && controls.HD === 1;
+  const writable = !readOnly || clean;
+  const wxn = controls.WXN === 1 && writable;
+  const userMayExecute = (index & PermissionIndex.UXN) === 0;
+  const hidden = controls.PAN === 1 && (unprivileged || (controls.EPAN === 1 && userMayExecute));
+  let permissions = 0;
+  if (unprivileged) permissions |= Permission.unprivilegedRead;
+  if (unprivileged && writable) permissions |= Permission.unprivilegedWrite;
+  if (userMayExecute && !(wxn && unprivileged)) permissions |= Permission.unprivilegedExecute;
+  if (!hidden) permissions |= Permission.privilegedRead;
+  if (!hidden && writable) permissions |= Permission.privilegedWrite;
+  const privilegedMayExecute = (index & PermissionIndex.PXN) === 0;
+  if (privilegedMayExecute && !wxn && !(unprivileged && writable)) {
+    permissions |= Permission.privilegedExecute;
+  }
+  return clean ? permissions | Permission.clean : permissions;
+}

@@ -1,0 +1,222 @@
+import { contiguousEntries } from '../arch/granule.js';
+import { Event, EventClass } from '../arch/event.js';
+import { Exchange, type GuestMemory } from '../memory/guest-memory.js';
+import { AddressFormat, type AddressHalf, type Context } from './context.js';
+import { Access, NEEDED, Permission } from './permissions.js';
+import { Reason } from './reason.js';
+import type { Translation } from './translation.js';
+
+/** Rounds in which a descriptor that the guest keeps changing is updated before the walk gives up. */
+const MAX_UPDATES = 1024;
+
+// Bits of the high word of a table descriptor.
+const AP_TABLE_READ_ONLY = 1 << (62 - 32);
+const AP_TABLE_PRIVILEGED = 1 << (61 - 32);
+const AP_TABLE_XN = 1 << (60 - 32);
+const AP_TABLE_PXN = 1 << (59 - 32);
+
+// Bits of the low word of a leaf descriptor.
+const AF = 1 << 10;
+const AP2 = 1 << 7;
+
+/**
+ * Walks stage-1 tables (DDI 0487, section D8.2, as IHI 0070, section 3.4 and 13 adapt it). Holds the
+ * scratch words of one walk, so that none is allocated; walks do not nest.
+ */
+export class Walker {
+  private readonly memory: GuestMemory;
+  /** The descriptor, and for updates its replacement. */
+  private readonly words = new Uint32Array(4);
+
+  constructor(memory: GuestMemory) {
+    this.memory = memory;
+  }
+
+  /**
+   * Translates the input address `inputHigh:inputLow` through the tables of `context` into `result`.
+   * Of the result it sets what the walk decides: event, reason, class, fetch address and level, or the
+   * output address and the properties of the leaf.
+   * @param access {@link Access} bits.
+   * @returns 0 when translated, else the number of the event.
+   */
+  walk(
+    context: Context,
+    inputHigh: number,
+    inputLow: number,
+    access: number,
+    result: Translation,
+  ): number {
+    const half = (inputHigh & 0x0080_0000) === 0 ? context.lower : context.upper;
+    const broken = checkInput(half, inputHigh, inputLow, access);
+    if (broken !== Reason.none) {
+      return fault(result, Event.F_TRANSLATION.id, broken, half.startLevel);
+    }
+    const words = this.words;
+    const { bitsPerLevel, format } = half;
+    let level = half.startLevel;
+    let shift = half.startShift;
+    let mask = half.startMask;
+    let table = half.table;
+    let tableBits = 0;
+    let updates = 0;
+    for (;;) {
+      const index =
+        shift >= 32
+          ? (inputHigh >>> (shift - 32)) & mask
+          : ((inputLow >>> shift) | (inputHigh << (32 - shift))) & mask;
+      const address = table + 8 * index;
+      if (!this.memory.load(address, words, 0, 2)) {
+        return fetchFault(result, address, Reason.descriptorFetch, level);
+      }
+      let low = words[0]!;
+      let high = words[1]!;
+      if (context.bigEndian) {
+        low = swapBytes(words[1]!);
+        high = swapBytes(words[0]!);
+      }
+      if ((low & 1) === 0) {
+        return fault(result, Event.F_TRANSLATION.id, Reason.descriptorInvalid, level);
+      }
+      let addressHigh = high & 0xffff;
+      if (format === AddressFormat.lpa2) addressHigh = (high & 0x3_ffff) | ((low & 0x300) << 10);
+      else if (format === AddressFormat.wide64K) addressHigh |= (low & 0xf000) << 4;
+
+      if (level < 3 && (low & 2) !== 0) {
+        table = addressHigh * 0x1_0000_0000 + ((low & (-1 << half.granuleLog2)) >>> 0);
+        if (table >= context.outputLimit) {
+          return fault(result, Event.F_ADDR_SIZE.id, Reason.tableAddress, level);
+        }
+        if (!half.flat) tableBits |= high;
+        level++;
+        shift -= bitsPerLevel;
+        mask = (1 << bitsPerLevel) - 1;
+        continue;
+      }
+      if (level === 3 ? (low & 2) === 0 : level < half.firstBlockLevel) {
+        const reason = level === 3 ? Reason.descriptorReserved : Reason.blockLevel;
+        return fault(result, Event.F_TRANSLATION.id, reason, level);
+      }
+
+      // A leaf: size, access flag and permission are checked in this order.
+      const offsetLow = shift >= 32 ? -1 : (1 << shift) - 1;
+      const offsetHigh = shift > 32 ? (1 << (shift - 32)) - 1 : 0;
+      const base = (addressHigh & ~offsetHigh) * 0x1_0000_0000 + ((low & ~offsetLow) >>> 0);
+      if (base >= context.outputLimit) {
+        return fault(result, Event.F_ADDR_SIZE.id, Reason.outputAddress, level);
+      }
+      const sets = (low & AF) === 0 && context.setsAccessFlag;
+      if ((low & AF) === 0 && !sets && !context.ignoresAccessFlag) {
+        return fault(result, Event.F_ACCESS.id, Reason.accessFlag, level);
+      }
+      let permissions = context.permissions[permissionIndex(low, high, tableBits)]!;
+      const needed = NEEDED[access]!;
+      if ((permissions & needed) === 0) {
+        return fault(result, Event.F_PERMISSION.id, Reason.permission, level);
+      }
+      const dirties = (access & Access.write) !== 0 && (permissions & Permission.clean) !== 0;
+      if (sets || dirties) {
+        const exchange =
+          updates++ < MAX_UPDATES
+            ? this.update(address, context.bigEndian, low, dirties)
+            : Exchange.aborted;
+        if (exchange === Exchange.changed) continue;
+        if (exchange === Exchange.aborted) {
+          return fetchFault(result, address, Reason.descriptorUpdate, level);
+        }
+        low |= AF;
+        if (dirties) {
+          low &= ~AP2;
+          permissions &= ~Permission.clean;
+        }
+      }
+      result.event = 0;
+      result.reason = Reason.none;
+      result.outputAddress =
+        base + ((inputHigh & offsetHigh) >>> 0) * 0x1_0000_0000 + ((inputLow & offsetLow) >>> 0);
+      result.bypassed = false;
+      result.level = level;
+      result.leafLog2 = shift;
+      result.granuleLog2 = half.granuleLog2;
+      result.permissions = permissions;
+      const attribute = context.attributes[(low >>> 2) & 7]!;
+      result.attribute = attribute;
+      result.shareability = shareabilityOf(
+        attribute,
+        format === AddressFormat.lpa2 ? context.shareability[half.upper ? 1 : 0]! : (low >>> 8) & 3,
+      );
+      result.nonGlobal = (low >>> 11) & 1;
+      result.contiguous =
+        (high & (1 << 20)) !== 0 && contiguousEntries(half.granuleLog2, level) > 1 ? 1 : 0;
+      result.descriptorHigh = high;
+      result.descriptorLow = low >>> 0;
+      return 0;
+    }
+  }
+
+  /** Sets AF, and dirty state if asked, in the descriptor last loaded from `address`. */
+  private update(address: number, bigEndian: boolean, low: number, dirties: boolean): number {
+    const words = this.words;
+    let updated = low | AF;
+    if (dirties) updated &= ~AP2;
+    words[2] = bigEndian ? words[0]! : updated;
+    words[3] = bigEndian ? swapBytes(updated) : words[1]!;
+    return this.memory.compareExchange(address, words, 0);
+  }
+}
+
+/** Range, EPD and E0PD: what is checked before any descriptor is read. Returns a {@link Reason}. */
+function checkInput(
+  half: AddressHalf,
+  inputHigh: number,
+  inputLow: number,
+  access: number,
+): number {
+  if (!half.enabled) return Reason.walksDisabled;
+  const flip = half.upper ? -1 : 0;
+  const outside =
+    ((inputHigh ^ flip) & half.canonicalHigh) | ((inputLow ^ flip) & half.canonicalLow);
+  if (outside !== 0) return Reason.inputRange;
+  if (half.privilegedOnly && (access & Access.privileged) === 0) return Reason.unprivilegedHalf;
+  return Reason.none;
+}
+
+/** Index into a context's permissions of a leaf below tables whose high words OR to `tableBits`. */
+export function permissionIndex(low: number, high: number, tableBits: number): number {
+  let index =
+    ((low >>> 6) & 3) | ((high >>> (53 - 32 - 2)) & 0b1100) | ((high >>> (51 - 32 - 4)) & 16);
+  if ((tableBits & (AP_TABLE_PRIVILEGED | AP_TABLE_READ_ONLY | AP_TABLE_XN | AP_TABLE_PXN)) !== 0) {
+    if ((tableBits & AP_TABLE_PRIVILEGED) !== 0) index &= ~1;
+    // Dirty state cannot give back what a table took away.
+    if ((tableBits & AP_TABLE_READ_ONLY) !== 0) index = (index | 2) & ~16;
+    if ((tableBits & AP_TABLE_PXN) !== 0) index |= 4;
+    if ((tableBits & AP_TABLE_XN) !== 0) index |= 8;
+  }
+  return index;
+}
+
+/** Device and Normal Non-cacheable memory is outer shareable, whatever the descriptor says. */
+function shareabilityOf(attribute: number, field: number): number {
+  if (attribute >> 4 === 0 || attribute === 0x44) return 2;
+  return field === 1 ? 0 : field;
+}
+
+function swapBytes(word: number): number {
+  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word & 0xff00) << 8) | (word << 24)) >>> 0;
+}
+
+function fault(result: Translation, event: number, reason: number, level: number): number {
+  result.event = event;
+  result.reason = reason;
+  result.level = level;
+  result.class = EventClass.IN;
+  return event;
+}
+
+function fetchFault(result: Translation, address: number, reason: number, level: number): number {
+  result.event = Event.F_WALK_EABT.id;
+  result.reason = reason;
+  result.level = level;
+  result.class = EventClass.TT;
+  result.fetchAddress = address;
+  return result.event;
+}
