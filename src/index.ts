@@ -21,3 +21,7 @@ export * from './transaction/walk.js';
 export * from './transaction/fault.js';
 export * from './transaction/translate.js';
 export * from './u64.js';
+export * from './ioas/runs.js';
+export * from './ioas/table-scan.js';
+export * from './ioas/enumerate.js';
+export * from './ioas/interval-map.js';

@@ -2,18 +2,13 @@ import { contiguousEntries } from '../arch/granule.js';
 import { Event, EventClass } from '../arch/event.js';
 import { Exchange, type GuestMemory } from '../memory/guest-memory.js';
 import { AddressFormat, type AddressHalf, type Context } from './context.js';
+import { addressHighOf, permissionIndex, swapBytes } from './descriptor.js';
 import { Access, NEEDED, Permission } from './permissions.js';
 import { Reason } from './reason.js';
 import type { Translation } from './translation.js';
 
 /** Rounds in which a descriptor that the guest keeps changing is updated before the walk gives up. */
 const MAX_UPDATES = 1024;
-
-// Bits of the high word of a table descriptor.
-const AP_TABLE_READ_ONLY = 1 << (62 - 32);
-const AP_TABLE_PRIVILEGED = 1 << (61 - 32);
-const AP_TABLE_XN = 1 << (60 - 32);
-const AP_TABLE_PXN = 1 << (59 - 32);
 
 // Bits of the low word of a leaf descriptor.
 const AF = 1 << 10;
@@ -77,9 +72,7 @@ export class Walker {
       if ((low & 1) === 0) {
         return fault(result, Event.F_TRANSLATION.id, Reason.descriptorInvalid, level);
       }
-      let addressHigh = high & 0xffff;
-      if (format === AddressFormat.lpa2) addressHigh = (high & 0x3_ffff) | ((low & 0x300) << 10);
-      else if (format === AddressFormat.wide64K) addressHigh |= (low & 0xf000) << 4;
+      const addressHigh = addressHighOf(format, high, low);
 
       if (level < 3 && (low & 2) !== 0) {
         table = addressHigh * 0x1_0000_0000 + ((low & (-1 << half.granuleLog2)) >>> 0);
@@ -108,7 +101,7 @@ export class Walker {
       if ((low & AF) === 0 && !sets && !context.ignoresAccessFlag) {
         return fault(result, Event.F_ACCESS.id, Reason.accessFlag, level);
       }
-      let permissions = context.permissions[permissionIndex(low, high, tableBits)]!;
+      let permissions = context.permissions[permissionIndex(high, low, tableBits)]!;
       const needed = NEEDED[access]!;
       if ((permissions & needed) === 0) {
         return fault(result, Event.F_PERMISSION.id, Reason.permission, level);
@@ -180,28 +173,10 @@ function checkInput(
   return Reason.none;
 }
 
-/** Index into a context's permissions of a leaf below tables whose high words OR to `tableBits`. */
-export function permissionIndex(low: number, high: number, tableBits: number): number {
-  let index =
-    ((low >>> 6) & 3) | ((high >>> (53 - 32 - 2)) & 0b1100) | ((high >>> (51 - 32 - 4)) & 16);
-  if ((tableBits & (AP_TABLE_PRIVILEGED | AP_TABLE_READ_ONLY | AP_TABLE_XN | AP_TABLE_PXN)) !== 0) {
-    if ((tableBits & AP_TABLE_PRIVILEGED) !== 0) index &= ~1;
-    // Dirty state cannot give back what a table took away.
-    if ((tableBits & AP_TABLE_READ_ONLY) !== 0) index = (index | 2) & ~16;
-    if ((tableBits & AP_TABLE_PXN) !== 0) index |= 4;
-    if ((tableBits & AP_TABLE_XN) !== 0) index |= 8;
-  }
-  return index;
-}
-
 /** Device and Normal Non-cacheable memory is outer shareable, whatever the descriptor says. */
 function shareabilityOf(attribute: number, field: number): number {
   if (attribute >> 4 === 0 || attribute === 0x44) return 2;
   return field === 1 ? 0 : field;
-}
-
-function swapBytes(word: number): number {
-  return ((word >>> 24) | ((word >>> 8) & 0xff00) | ((word & 0xff00) << 8) | (word << 24)) >>> 0;
 }
 
 function fault(result: Translation, event: number, reason: number, level: number): number {

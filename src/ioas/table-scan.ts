@@ -1,0 +1,160 @@
+import { levelShift } from '../arch/granule.js';
+import type { GuestMemory } from '../memory/guest-memory.js';
+import type { AddressHalf, Context } from '../transaction/context.js';
+import { addressHighOf, swapBytes } from '../transaction/descriptor.js';
+
+/** Descriptors read at a time: 4 KiB, so that a table is never split over a page of a capture. */
+const CHUNK = 512;
+const LEVELS = 5;
+
+/** Receives what a {@link TableScan} finds. */
+export interface LeafVisitor {
+  /**
+   * Neighbouring descriptors of one table, none of them a table descriptor: words `2*first` to
+   * `2*end` of `words`, little-endian, invalid and reserved ones included.
+   * @param level level of the table, -1 to 3.
+   * @param shift log2 of the bytes that one descriptor describes.
+   * @param iova IOVA that the descriptor `first` describes, in bytes.
+   * @param tableBits high words of the table descriptors above, ORed; 0 when HAD says to ignore them.
+   * @returns `false` to end the scan.
+   */
+  leaves(
+    words: Uint32Array,
+    first: number,
+    end: number,
+    level: number,
+    shift: number,
+    iova: number,
+    tableBits: number,
+  ): boolean;
+}
+
+/** Why a scan ended. */
+export type ScanEnd = 'complete' | 'tables' | 'stopped';
+
+/**
+ * Visits every descriptor below a CD, in ascending order of IOVA, however the tables are built: a
+ * table that points to itself is visited again each time, until the limit ends the scan.
+ */
+export class TableScan {
+  /** Tables visited by the last scan. */
+  tables = 0;
+  /** Descriptors of the last scan that were not backed by memory. */
+  aborted = 0;
+  /** Physical address of the first of {@link aborted}, in bytes; -1 when there was none. */
+  firstAborted = -1;
+  /** Tables of the last scan that were left out because they lie beyond the effective IPS. */
+  outOfRange = 0;
+
+  private readonly memory: GuestMemory;
+  private readonly scratch: readonly Uint32Array[];
+  private tableLimit = 0;
+  private end: ScanEnd = 'complete';
+
+  constructor(memory: GuestMemory) {
+    this.memory = memory;
+    this.scratch = Array.from({ length: LEVELS }, () => new Uint32Array(2 * CHUNK));
+  }
+
+  /**
+   * Visits both halves of `context`, the lower first.
+   * @param tableLimit how many tables may be visited, the two first ones included.
+   * @returns `complete`, `tables` when the limit ended the scan, `stopped` when the visitor did.
+   */
+  scan(context: Context, tableLimit: number, visitor: LeafVisitor): ScanEnd {
+    if (!Number.isSafeInteger(tableLimit) || tableLimit < 1) {
+      throw new RangeError(`tableLimit is ${tableLimit}: it must be a whole number, 1 or more`);
+    }
+    this.tables = 0;
+    this.aborted = 0;
+    this.firstAborted = -1;
+    this.outOfRange = 0;
+    this.tableLimit = tableLimit;
+    this.end = 'complete';
+    for (const half of [context.lower, context.upper]) {
+      if (!half.enabled) continue;
+      const entries = half.startMask + 1;
+      if (!this.table(context, half, half.startLevel, half.table, entries, half.base, 0, visitor)) {
+        return this.end;
+      }
+    }
+    return 'complete';
+  }
+
+  private table(
+    context: Context,
+    half: AddressHalf,
+    level: number,
+    address: number,
+    entries: number,
+    iova: number,
+    tableBits: number,
+    visitor: LeafVisitor,
+  ): boolean {
+    if (this.tables === this.tableLimit) return this.stop('tables');
+    this.tables++;
+    const words = this.scratch[level + 1]!;
+    const shift = levelShift(half.granuleLog2, level);
+    const bytes = 2 ** shift;
+    for (let chunk = 0; chunk < entries; chunk += CHUNK) {
+      const count = Math.min(CHUNK, entries - chunk);
+      this.read(address + 8 * chunk, words, count, context.bigEndian);
+      const base = iova + chunk * bytes;
+      let first = 0;
+      for (let i = 0; level < 3 && i < count; i++) {
+        if ((words[2 * i]! & 3) !== 3) continue;
+        if (
+          i > first &&
+          !visitor.leaves(words, first, i, level, shift, base + first * bytes, tableBits)
+        ) {
+          return this.stop('stopped');
+        }
+        first = i + 1;
+        const low = words[2 * i]!;
+        const high = words[2 * i + 1]!;
+        const next =
+          addressHighOf(half.format, high, low) * 0x1_0000_0000 +
+          ((low & (-1 << half.granuleLog2)) >>> 0);
+        if (next >= context.outputLimit) {
+          this.outOfRange++;
+          continue;
+        }
+        const bits = half.flat ? 0 : tableBits | high;
+        const below = 1 << half.bitsPerLevel;
+        if (!this.table(context, half, level + 1, next, below, base + i * bytes, bits, visitor)) {
+          return false;
+        }
+      }
+      if (
+        first < count &&
+        !visitor.leaves(words, first, count, level, shift, base + first * bytes, tableBits)
+      ) {
+        return this.stop('stopped');
+      }
+    }
+    return true;
+  }
+
+  /** Reads descriptors as little-endian words; those outside memory become invalid ones. */
+  private read(address: number, words: Uint32Array, count: number, bigEndian: boolean): void {
+    if (!this.memory.load(address, words, 0, 2 * count)) {
+      for (let i = 0; i < count; i++) {
+        if (this.memory.load(address + 8 * i, words, 2 * i, 2)) continue;
+        words[2 * i] = 0;
+        words[2 * i + 1] = 0;
+        if (this.aborted++ === 0) this.firstAborted = address + 8 * i;
+      }
+    }
+    if (!bigEndian) return;
+    for (let i = 0; i < 2 * count; i += 2) {
+      const low = words[i]!;
+      words[i] = swapBytes(words[i + 1]!);
+      words[i + 1] = swapBytes(low);
+    }
+  }
+
+  private stop(end: ScanEnd): false {
+    this.end = end;
+    return false;
+  }
+}
