@@ -25,3 +25,6 @@ export * from './ioas/runs.js';
 export * from './ioas/table-scan.js';
 export * from './ioas/enumerate.js';
 export * from './ioas/interval-map.js';
+export * from './transaction/explain.js';
+export * from './memory/recording-memory.js';
+export * from './print.js';

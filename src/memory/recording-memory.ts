@@ -1,0 +1,38 @@
+import type { GuestMemory } from './guest-memory.js';
+
+/** One read or update that a {@link RecordingMemory} saw. */
+export interface Fetch {
+  /** Guest-physical address, in bytes. */
+  readonly address: number;
+  /** The words read, or those that an update was to write; empty when a read aborted. */
+  readonly words: Uint32Array;
+  /** `true` for a {@link GuestMemory.compareExchange}. */
+  readonly update: boolean;
+}
+
+/** Passes every access on to another memory and remembers what was read; for tools and tests. */
+export class RecordingMemory implements GuestMemory {
+  /** Everything so far, in order. */
+  readonly fetches: Fetch[] = [];
+  private readonly memory: GuestMemory;
+
+  constructor(memory: GuestMemory) {
+    this.memory = memory;
+  }
+
+  load(address: number, into: Uint32Array, at: number, count: number): boolean {
+    const backed = this.memory.load(address, into, at, count);
+    const words = backed ? into.slice(at, at + count) : new Uint32Array(0);
+    this.fetches.push({ address, words, update: false });
+    return backed;
+  }
+
+  store(address: number, from: Uint32Array, at: number, count: number): boolean {
+    return this.memory.store(address, from, at, count);
+  }
+
+  compareExchange(address: number, words: Uint32Array, at: number): number {
+    this.fetches.push({ address, words: words.slice(at + 2, at + 4), update: true });
+    return this.memory.compareExchange(address, words, at);
+  }
+}
