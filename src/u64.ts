@@ -3,6 +3,9 @@
  * The only file that uses BigInt; inside, a 64-bit value is two 32-bit halves.
  */
 
+/** A 64-bit value as embedders give it: a number up to 2^53-1, a bigint up to 2^64-1. */
+export type U64 = number | bigint;
+
 /** The two 32-bit halves of a 64-bit value. */
 export interface Halves {
   /** Bits 63:32. */
@@ -18,7 +21,7 @@ export interface Halves {
  * a double may have rounded: give a bigint then.
  * @throws TypeError when `value` is neither a number nor a bigint.
  */
-export function splitU64(name: string, value: number | bigint, into: Halves): Halves {
+export function splitU64(name: string, value: U64, into: Halves): Halves {
   if (typeof value === 'number') {
     if (!Number.isSafeInteger(value) || value < 0) {
       throw new RangeError(
