@@ -1,9 +1,14 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { AddressHalf, Context } from '../transaction/context.js';
-import { addressHighOf, permissionIndex } from '../transaction/descriptor.js';
+import {
+  addressHighOf,
+  leafPermissionIndex,
+  permissionIndex,
+  tablePermissions,
+} from '../transaction/descriptor.js';
 import { Permission } from '../transaction/permissions.js';
 import { Runs } from './runs.js';
-import { TableScan, type LeafVisitor } from './table-scan.js';
+import { TableScan, type LeafChunk, type LeafVisitor } from './table-scan.js';
 
 /** How much an enumeration may do. */
 export interface EnumerationLimits {
@@ -35,6 +40,9 @@ export const PRIVILEGED_DATA: number = Permission.privilegedRead | Permission.pr
 const UNPRIVILEGED =
   Permission.unprivilegedRead | Permission.unprivilegedWrite | Permission.unprivilegedExecute;
 const AF = 1 << 10;
+/** Bits of a leaf that decide what it permits: type, AP and AF; DBM, PXN and UXN. */
+const DECIDING_LOW = 0b11 | (0b11 << 6) | AF;
+const DECIDING_HIGH = (1 << (51 - 32)) | (0b11 << (53 - 32));
 
 /**
  * Every mapping below a CD as joined runs, both halves: all addresses at which an access would
@@ -64,16 +72,18 @@ export function enumerate(
   };
 }
 
-/** Where the run that is still growing stands in {@link RunCollector.open}. */
-const Open = { iova: 0, length: 1, address: 2, permissions: 3 } as const;
+/** Where the run that is still growing stands in {@link RunCollector.growing}. */
+const Growing = { iova: 0, nextIova: 1, nextAddress: 2, permissions: 3 } as const;
 
+/** Joins leaves to runs. */
 class RunCollector implements LeafVisitor {
   readonly runs = new Runs();
   /** In a typed array between calls, in locals during one: doubles in plain fields would be boxed. */
-  private readonly open = new Float64Array(4);
+  private readonly growing = new Float64Array(4);
   private readonly context: Context;
   private readonly mask: number;
   private readonly limit: number;
+  private count = 0;
 
   constructor(context: Context, mask: number, limit: number) {
     this.context = context;
@@ -81,69 +91,85 @@ class RunCollector implements LeafVisitor {
     this.limit = limit;
   }
 
-  leaves(
-    words: Uint32Array,
-    first: number,
-    end: number,
-    level: number,
-    shift: number,
-    iova: number,
-    tableBits: number,
-  ): boolean {
-    const { context, open } = this;
-    const half = iova >= 2 ** 63 ? context.upper : context.lower;
+  leaves(chunk: LeafChunk): boolean {
+    const { context, growing } = this;
+    const { half, words, end, level, shift } = chunk;
     if (level < half.firstBlockLevel) return true;
-    const { format } = half;
+    const { addressMask, spreadMask, spreadShift } = half;
+    const changes = tablePermissions(chunk.tableBits);
+    const cleared = ~changes;
+    const forced = changes >>> 8;
+    const { beyondOutput, permissions } = context;
     const mask = half.privilegedOnly ? this.mask & ~UNPRIVILEGED : this.mask;
-    const type = level === 3 ? 0b11 : 0b01;
-    const needsAf = !context.setsAccessFlag && !context.ignoresAccessFlag ? AF : 0;
+    const needsAf = !context.setsAccessFlag && !context.ignoresAccessFlag;
+    const looked = needsAf ? 0b11 | AF : 0b11;
+    const wanted = (level === 3 ? 0b11 : 0b01) | (looked & AF);
     const bytes = 2 ** shift;
     const keepLow = shift >= 32 ? 0 : -1 << shift;
     const keepHigh = shift > 32 ? -1 << (shift - 32) : -1;
-    const { outputLimit, permissions } = context;
-    let openIova = open[Open.iova]!;
-    let openLength = open[Open.length]!;
-    let openAddress = open[Open.address]!;
-    let openPermissions = open[Open.permissions]!;
-    for (let i = first, at = iova; i < end; i++, at += bytes) {
+    let start = growing[Growing.iova]!;
+    let nextIova = growing[Growing.nextIova]!;
+    let nextAddress = growing[Growing.nextAddress]!;
+    let allowed = growing[Growing.permissions]! | 0;
+    let at = chunk.iova[0]!;
+    let columns = this.runs.open;
+    // Neighbours mostly differ in nothing but the address: what follows from the rest is kept.
+    let seenLow = 0;
+    let seenHigh = 0;
+    let leafAllowed = 0;
+    for (let i = chunk.first; i < end; i++, at += bytes) {
       const low = words[2 * i]!;
-      if ((low & 3) !== type || (low & needsAf) !== needsAf) continue;
       const high = words[2 * i + 1]!;
-      const address =
-        (addressHighOf(format, high, low) & keepHigh) * 0x1_0000_0000 + ((low & keepLow) >>> 0);
-      if (address >= outputLimit) continue;
-      const allowed = permissions[permissionIndex(high, low, tableBits)]! & mask;
-      if (allowed === 0) continue;
-      if (
-        at === openIova + openLength &&
-        address === openAddress + openLength &&
-        allowed === openPermissions
-      ) {
-        openLength += bytes;
-        continue;
+      if ((((low ^ seenLow) & DECIDING_LOW) | ((high ^ seenHigh) & DECIDING_HIGH)) !== 0) {
+        seenLow = low;
+        seenHigh = high;
+        leafAllowed =
+          (low & looked) === wanted
+            ? permissions[(leafPermissionIndex(high, low) & cleared) | forced]! & mask
+            : 0;
       }
-      if (openLength !== 0) {
-        if (this.runs.count === this.limit) return false;
-        this.runs.push(openIova, openLength, openAddress, openPermissions);
+      if (leafAllowed === 0) continue;
+      const addressHigh = ((high & addressMask) | ((low & spreadMask) << spreadShift)) & keepHigh;
+      if ((addressHigh & beyondOutput) !== 0) continue;
+      const address = addressHigh * 0x1_0000_0000 + ((low & keepLow) >>> 0);
+      if (address !== nextAddress || at !== nextIova || leafAllowed !== allowed) {
+        if (nextIova !== start) {
+          if (columns.isFull) columns = this.runs.open;
+          if (this.count === this.limit) return false;
+          this.count++;
+          // Inline: as arguments of a call the doubles would be boxed.
+          const index = columns.count++;
+          columns.iovas[index] = start;
+          columns.lengths[index] = nextIova - start;
+          columns.addresses[index] = nextAddress - (nextIova - start);
+          columns.permissions[index] = allowed;
+        }
+        start = at;
+        allowed = leafAllowed;
       }
-      openIova = at;
-      openLength = bytes;
-      openAddress = address;
-      openPermissions = allowed;
+      nextIova = at + bytes;
+      nextAddress = address + bytes;
     }
-    open[Open.iova] = openIova;
-    open[Open.length] = openLength;
-    open[Open.address] = openAddress;
-    open[Open.permissions] = openPermissions;
+    growing[Growing.iova] = start;
+    growing[Growing.nextIova] = nextIova;
+    growing[Growing.nextAddress] = nextAddress;
+    growing[Growing.permissions] = allowed;
     return true;
   }
 
   /** Ends the last run; `false` when the limit does not leave room for it. */
   finish(): boolean {
-    const { open, runs } = this;
-    if (open[Open.length] === 0) return true;
-    if (runs.count === this.limit) return false;
-    runs.push(open[Open.iova]!, open[Open.length]!, open[Open.address]!, open[Open.permissions]!);
+    const { growing } = this;
+    const start = growing[Growing.iova]!;
+    const length = growing[Growing.nextIova]! - start;
+    if (length === 0) return true;
+    if (this.count === this.limit) return false;
+    const columns = this.runs.open;
+    const index = columns.count++;
+    columns.iovas[index] = start;
+    columns.lengths[index] = length;
+    columns.addresses[index] = growing[Growing.nextAddress]! - length;
+    columns.permissions[index] = growing[Growing.permissions]!;
     return true;
   }
 }
@@ -182,18 +208,17 @@ export function forEachLeaf(
 ): { scan: TableScan; end: 'complete' | 'tables' | 'stopped' } {
   const scan = new TableScan(memory);
   const end = scan.scan(context, tableLimit, {
-    leaves(words, first, last, level, shift, iova, tableBits) {
-      const half = iova >= 2 ** 63 ? context.upper : context.lower;
+    leaves({ half, words, first, end, level, shift, tableBits, iova }) {
       if (level < half.firstBlockLevel) return true;
       const type = level === 3 ? 0b11 : 0b01;
-      for (let i = first; i < last; i++) {
+      for (let i = first; i < end; i++) {
         const low = words[2 * i]!;
         const high = words[2 * i + 1]!;
         if ((low & 3) !== type) continue;
         const address = leafAddress(half, shift, high, low);
         if (address >= context.outputLimit) continue;
         const leaf: Leaf = {
-          iova: iova + (i - first) * 2 ** shift,
+          iova: iova[0]! + (i - first) * 2 ** shift,
           address,
           level,
           sizeLog2: shift,
@@ -211,6 +236,6 @@ export function forEachLeaf(
 }
 
 function leafAddress(half: AddressHalf, shift: number, high: number, low: number): number {
-  const address = addressHighOf(half.format, high, low) * 0x1_0000_0000 + low;
+  const address = addressHighOf(half, high, low) * 0x1_0000_0000 + low;
   return address - (address % 2 ** shift);
 }

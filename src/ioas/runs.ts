@@ -1,42 +1,98 @@
-/**
- * Mappings in ascending order as columns, joined where they continue each other: the outcome of an
- * enumeration. Addresses and lengths are numbers of bytes, multiples of 4096, and so exact up to
- * 2^64 (a double has 53 significant bits, and twelve of these are zero).
- */
-export class Runs {
-  /** Number of runs. */
+/** Runs that the first stretch holds; every further one holds twice as many, up to the last size. */
+const FIRST = 256;
+const LAST = 65_536;
+
+/** One stretch of {@link Runs}, as columns. */
+export class RunColumns {
+  /** Index of its first run in the whole list. */
+  readonly first: number;
+  /** Runs in use. */
   count = 0;
   /** First IOVA of each run, in bytes. */
-  iovas = new Float64Array(64);
+  readonly iovas: Float64Array;
   /** Length of each run, in bytes. */
-  lengths = new Float64Array(64);
+  readonly lengths: Float64Array;
   /** Physical address behind the first IOVA of each run, in bytes. */
-  addresses = new Float64Array(64);
+  readonly addresses: Float64Array;
   /** {@link Permission} bits of each run. */
-  permissions = new Uint8Array(64);
+  readonly permissions: Uint8Array;
 
-  /** Appends a run; nothing is joined. */
-  push(iova: number, length: number, address: number, permissions: number): void {
-    if (this.count === this.iovas.length) this.grow();
-    const at = this.count++;
-    this.iovas[at] = iova;
-    this.lengths[at] = length;
-    this.addresses[at] = address;
-    this.permissions[at] = permissions;
+  constructor(first: number, capacity: number) {
+    this.first = first;
+    this.iovas = new Float64Array(capacity);
+    this.lengths = new Float64Array(capacity);
+    this.addresses = new Float64Array(capacity);
+    this.permissions = new Uint8Array(capacity);
   }
 
-  private grow(): void {
-    const capacity = 2 * this.iovas.length;
-    this.iovas = copyOf(this.iovas, new Float64Array(capacity));
-    this.lengths = copyOf(this.lengths, new Float64Array(capacity));
-    this.addresses = copyOf(this.addresses, new Float64Array(capacity));
-    const permissions = new Uint8Array(capacity);
-    permissions.set(this.permissions);
-    this.permissions = permissions;
+  /** There is no room for another run. */
+  get isFull(): boolean {
+    return this.count === this.iovas.length;
   }
 }
 
-function copyOf(from: Float64Array, into: Float64Array): Float64Array<ArrayBuffer> {
-  into.set(from);
-  return into as Float64Array<ArrayBuffer>;
+/**
+ * Mappings in ascending order, joined where they continue each other: the outcome of an enumeration.
+ * Addresses and lengths are numbers of bytes, multiples of 4096, and so exact up to 2^64 (a double has
+ * 53 significant bits, and twelve of these are zero). Kept in stretches that are never moved: a list
+ * of a million runs that grew by doubling would spend a quarter of the time copying itself.
+ */
+export class Runs {
+  private readonly stretches: RunColumns[] = [new RunColumns(0, FIRST)];
+
+  /** Number of runs. */
+  get count(): number {
+    return this.last.first + this.last.count;
+  }
+
+  /** First IOVA of run `index`, in bytes. */
+  iova(index: number): number {
+    const stretch = this.stretchOf(index);
+    return stretch.iovas[index - stretch.first]!;
+  }
+
+  /** Bytes of run `index`. */
+  length(index: number): number {
+    const stretch = this.stretchOf(index);
+    return stretch.lengths[index - stretch.first]!;
+  }
+
+  /** Physical address behind the first IOVA of run `index`, in bytes. */
+  address(index: number): number {
+    const stretch = this.stretchOf(index);
+    return stretch.addresses[index - stretch.first]!;
+  }
+
+  /** {@link Permission} bits of run `index`. */
+  permissions(index: number): number {
+    const stretch = this.stretchOf(index);
+    return stretch.permissions[index - stretch.first]!;
+  }
+
+  /** The stretch that takes the next run; it has room. */
+  get open(): RunColumns {
+    const { last } = this;
+    if (!last.isFull) return last;
+    const stretch = new RunColumns(this.count, Math.min(2 * last.iovas.length, LAST));
+    this.stretches.push(stretch);
+    return stretch;
+  }
+
+  private get last(): RunColumns {
+    return this.stretches[this.stretches.length - 1]!;
+  }
+
+  private stretchOf(index: number): RunColumns {
+    if (!(index >= 0 && index < this.count)) {
+      throw new RangeError(`index is ${index}: there are ${this.count} runs`);
+    }
+    let first = 0;
+    let end = this.stretches.length;
+    while (end - first > 1) {
+      const middle = (first + end) >>> 1;
+      if (this.stretches[middle]!.first <= index) first = middle;
+      else end = middle;
+    }
+    return this.stretches[first]!;
+  }
 }

@@ -1,32 +1,46 @@
 import { levelShift } from '../arch/granule.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
-import type { AddressHalf, Context } from '../transaction/context.js';
+import { AddressHalf, type Context } from '../transaction/context.js';
 import { addressHighOf, swapBytes } from '../transaction/descriptor.js';
 
 /** Descriptors read at a time: 4 KiB, so that a table is never split over a page of a capture. */
 const CHUNK = 512;
 const LEVELS = 5;
 
-/** Receives what a {@link TableScan} finds. */
-export interface LeafVisitor {
+/**
+ * Neighbouring descriptors of one table, none of them a table descriptor; invalid and reserved ones
+ * are among them. One object is filled again and again.
+ */
+export class LeafChunk {
+  /** The half of the address space that the table belongs to. */
+  half: AddressHalf;
+  /** Descriptors as little-endian words: bits 31:0 of descriptor `i` at `2*i`, bits 63:32 after it. */
+  words: Uint32Array;
+  /** First descriptor of the chunk. */
+  first = 0;
+  /** Descriptor behind the last one. */
+  end = 0;
+  /** Level of the table, -1 to 3. */
+  level = 0;
+  /** log2 of the bytes that one descriptor describes. */
+  shift = 0;
+  /** High words of the table descriptors above, ORed; 0 when HAD says to ignore them. */
+  tableBits = 0;
   /**
-   * Neighbouring descriptors of one table, none of them a table descriptor: words `2*first` to
-   * `2*end` of `words`, little-endian, invalid and reserved ones included.
-   * @param level level of the table, -1 to 3.
-   * @param shift log2 of the bytes that one descriptor describes.
-   * @param iova IOVA that the descriptor `first` describes, in bytes.
-   * @param tableBits high words of the table descriptors above, ORed; 0 when HAD says to ignore them.
-   * @returns `false` to end the scan.
+   * The IOVA, in bytes, that the first descriptor describes. In a typed array, since a loop that starts
+   * from a double in a plain field or a parameter may box every value that it makes of it.
    */
-  leaves(
-    words: Uint32Array,
-    first: number,
-    end: number,
-    level: number,
-    shift: number,
-    iova: number,
-    tableBits: number,
-  ): boolean;
+  readonly iova = new Float64Array(1);
+
+  constructor(half: AddressHalf, words: Uint32Array) {
+    this.half = half;
+    this.words = words;
+  }
+}
+
+/** Receives what a {@link TableScan} finds; returns `false` to end the scan. */
+export interface LeafVisitor {
+  leaves(chunk: LeafChunk): boolean;
 }
 
 /** Why a scan ended. */
@@ -48,12 +62,14 @@ export class TableScan {
 
   private readonly memory: GuestMemory;
   private readonly scratch: readonly Uint32Array[];
+  private readonly chunk: LeafChunk;
   private tableLimit = 0;
   private end: ScanEnd = 'complete';
 
   constructor(memory: GuestMemory) {
     this.memory = memory;
     this.scratch = Array.from({ length: LEVELS }, () => new Uint32Array(2 * CHUNK));
+    this.chunk = new LeafChunk(new AddressHalf(false), this.scratch[0]!);
   }
 
   /**
@@ -103,18 +119,13 @@ export class TableScan {
       let first = 0;
       for (let i = 0; level < 3 && i < count; i++) {
         if ((words[2 * i]! & 3) !== 3) continue;
-        if (
-          i > first &&
-          !visitor.leaves(words, first, i, level, shift, base + first * bytes, tableBits)
-        ) {
-          return this.stop('stopped');
-        }
+        if (i > first && !this.leaves(half, level, first, i, base, tableBits, visitor))
+          return false;
         first = i + 1;
         const low = words[2 * i]!;
         const high = words[2 * i + 1]!;
         const next =
-          addressHighOf(half.format, high, low) * 0x1_0000_0000 +
-          ((low & (-1 << half.granuleLog2)) >>> 0);
+          addressHighOf(half, high, low) * 0x1_0000_0000 + ((low & (-1 << half.granuleLog2)) >>> 0);
         if (next >= context.outputLimit) {
           this.outOfRange++;
           continue;
@@ -125,14 +136,33 @@ export class TableScan {
           return false;
         }
       }
-      if (
-        first < count &&
-        !visitor.leaves(words, first, count, level, shift, base + first * bytes, tableBits)
-      ) {
-        return this.stop('stopped');
+      if (first < count && !this.leaves(half, level, first, count, base, tableBits, visitor)) {
+        return false;
       }
     }
     return true;
+  }
+
+  /** Hands descriptors `first` to `end` of the table at `level` to the visitor. */
+  private leaves(
+    half: AddressHalf,
+    level: number,
+    first: number,
+    end: number,
+    base: number,
+    tableBits: number,
+    visitor: LeafVisitor,
+  ): boolean {
+    const { chunk } = this;
+    chunk.half = half;
+    chunk.words = this.scratch[level + 1]!;
+    chunk.first = first;
+    chunk.end = end;
+    chunk.level = level;
+    chunk.shift = levelShift(half.granuleLog2, level);
+    chunk.tableBits = tableBits;
+    chunk.iova[0] = base + first * 2 ** chunk.shift;
+    return visitor.leaves(chunk) || this.stop('stopped');
   }
 
   /** Reads descriptors as little-endian words; those outside memory become invalid ones. */

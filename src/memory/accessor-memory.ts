@@ -51,6 +51,10 @@ export class AccessorMemory implements GuestMemory {
     return true;
   }
 
+  load64(high: number, low: number, into: Uint32Array): boolean {
+    return this.load((high >>> 0) * 0x1_0000_0000 + (low >>> 0), into, 0, 2);
+  }
+
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
     for (let done = 0; done < count;) {
       const words = Math.min(count - done, SCRATCH_WORDS);

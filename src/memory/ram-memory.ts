@@ -13,7 +13,10 @@ export interface RamRegion {
   readonly byteLength?: number;
 }
 
-/** Half-open range of guest-physical addresses with the words behind it. */
+/**
+ * Half-open range of guest-physical addresses with the words behind it. It does not cross a multiple
+ * of 4 GiB (a larger RAM region is several of them), so that 32-bit arithmetic finds a word.
+ */
 class Region {
   readonly base: number;
   readonly end: number;
@@ -28,8 +31,9 @@ class Region {
   }
 }
 
-/** A region that no address lies in: what "the last region used" is before any was. */
+/** A region that no address lies in. */
 const NOWHERE = new Region(0, new Uint32Array(0), false);
+const WINDOW = 0x1_0000_0000;
 
 /** Rounds in which a pair of words that another thread keeps writing is read again. */
 const MAX_TEARS = 64;
@@ -40,7 +44,10 @@ const MAX_TEARS = 64;
  */
 export class RamMemory implements GuestMemory {
   private readonly regions: readonly Region[];
-  private last: Region = NOWHERE;
+  // The unshared region of the last load, laid open: the next one is nearly always in it.
+  private words = NOWHERE.words;
+  private baseHigh = -1;
+  private baseLow = 0;
 
   /**
    * @param regions in any order; they may touch, but not overlap.
@@ -52,7 +59,7 @@ export class RamMemory implements GuestMemory {
     if (new Uint8Array(new Uint32Array([1]).buffer)[0] !== 1) {
       throw new TypeError('RamMemory needs a little-endian host');
     }
-    const sorted = regions.map(toRegion).sort((a, b) => a.base - b.base);
+    const sorted = regions.flatMap(toRegions).sort((a, b) => a.base - b.base);
     for (let i = 1; i < sorted.length; i++) {
       const before = sorted[i - 1]!;
       const region = sorted[i]!;
@@ -66,27 +73,34 @@ export class RamMemory implements GuestMemory {
   }
 
   load(address: number, into: Uint32Array, at: number, count: number): boolean {
-    let region = this.last;
-    if (address < region.base || address + 4 * count > region.end) {
-      region = this.regionAt(address);
-      if (address + 4 * count > region.end) return this.loadAcross(address, into, at, count);
-      this.last = region;
+    for (let done = 0; done < count;) {
+      const next = address + 4 * done;
+      const region = this.regionAt(next);
+      if (region === NOWHERE) return false;
+      // A shift, not a division: the index stays an integer.
+      const index = (next - region.base) >>> 2;
+      const { words } = region;
+      const part = Math.min(count - done, words.length - index);
+      const to = at + done;
+      if (region.shared) loadShared(words, index, into, to, part);
+      else for (let i = 0; i < part; i++) into[to + i] = words[index + i]!;
+      done += part;
     }
-    const offset = address - region.base;
-    const words = region.words;
-    // The shift keeps the index a small integer, which V8 handles faster than a double.
-    const index = offset < 0x1_0000_0000 ? offset >>> 2 : offset / 4;
-    if (region.shared) {
-      loadShared(words, index, into, at, count);
-      return true;
-    }
-    if (count === 2) {
-      into[at] = words[index]!;
-      into[at + 1] = words[index + 1]!;
-      return true;
-    }
-    for (let i = 0; i < count; i++) into[at + i] = words[index + i]!;
     return true;
+  }
+
+  load64(high: number, low: number, into: Uint32Array): boolean {
+    if (high === this.baseHigh) {
+      const { words } = this;
+      // An address below the base wraps to an index beyond the end.
+      const index = (low - this.baseLow) >>> 2;
+      if (index + 1 < words.length) {
+        into[0] = words[index]!;
+        into[1] = words[index + 1]!;
+        return true;
+      }
+    }
+    return this.load64Elsewhere((high >>> 0) * WINDOW + (low >>> 0), into);
   }
 
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
@@ -99,7 +113,7 @@ export class RamMemory implements GuestMemory {
     for (let i = 0; i < count; i++) {
       const next = address + 4 * i;
       if (next < region.base || next >= region.end) region = this.regionAt(next);
-      const index = (next - region.base) / 4;
+      const index = (next - region.base) >>> 2;
       if (region.shared) Atomics.store(region.words, index, from[at + i]!);
       else region.words[index] = from[at + i]!;
     }
@@ -110,7 +124,7 @@ export class RamMemory implements GuestMemory {
     const region = this.regionAt(address);
     if (region === NOWHERE) return Exchange.aborted;
     const memory = region.words;
-    const index = (address - region.base) / 4;
+    const index = (address - region.base) >>> 2;
     const expectedLow = words[at]!;
     const expectedHigh = words[at + 1]!;
     const low = words[at + 2]!;
@@ -139,16 +153,14 @@ export class RamMemory implements GuestMemory {
     return region !== undefined && address >= region.base ? region : NOWHERE;
   }
 
-  /** A load that starts in one region and ends in another, or nowhere. */
-  private loadAcross(address: number, into: Uint32Array, at: number, count: number): boolean {
-    for (let done = 0; done < count;) {
-      const region = this.regionAt(address + 4 * done);
-      if (region === NOWHERE) return false;
-      const words = Math.min(count - done, (region.end - address) / 4 - done);
-      this.load(address + 4 * done, into, at + done, words);
-      done += words;
+  private load64Elsewhere(address: number, into: Uint32Array): boolean {
+    const region = this.regionAt(address);
+    if (region !== NOWHERE && !region.shared) {
+      this.words = region.words;
+      this.baseHigh = Math.floor(region.base / WINDOW);
+      this.baseLow = region.base | 0;
     }
-    return true;
+    return this.load(address, into, 0, 2);
   }
 }
 
@@ -204,7 +216,7 @@ function exchangeShared(
   return Atomics.load(memory, other) === expectedOther ? Exchange.swapped : Exchange.changed;
 }
 
-function toRegion(region: RamRegion, position: number): Region {
+function toRegions(region: RamRegion, position: number): Region[] {
   const { base, buffer } = region;
   const name = `regions[${position}]`;
   const shared = typeof SharedArrayBuffer !== 'undefined' && buffer instanceof SharedArrayBuffer;
@@ -229,7 +241,15 @@ function toRegion(region: RamRegion, position: number): Region {
       `${name} ends at ${hex(base + byteLength)}: physical addresses have 52 bits`,
     );
   }
-  return new Region(base, new Uint32Array(buffer, byteOffset, byteLength / 4), shared);
+  const parts: Region[] = [];
+  for (let done = 0; done < byteLength;) {
+    const room = WINDOW - ((base + done) % WINDOW);
+    const bytes = Math.min(byteLength - done, room);
+    const words = new Uint32Array(buffer, byteOffset + done, bytes / 4);
+    parts.push(new Region(base + done, words, shared));
+    done += bytes;
+  }
+  return parts;
 }
 
 function multipleOf8(name: string, value: number): void {

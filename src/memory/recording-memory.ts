@@ -27,6 +27,10 @@ export class RecordingMemory implements GuestMemory {
     return backed;
   }
 
+  load64(high: number, low: number, into: Uint32Array): boolean {
+    return this.load((high >>> 0) * 0x1_0000_0000 + (low >>> 0), into, 0, 2);
+  }
+
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
     return this.memory.store(address, from, at, count);
   }

@@ -96,6 +96,10 @@ export class SparseMemory implements GuestMemory {
     return true;
   }
 
+  load64(high: number, low: number, into: Uint32Array): boolean {
+    return this.load((high >>> 0) * 0x1_0000_0000 + (low >>> 0), into, 0, 2);
+  }
+
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
     const first = Math.floor(address / PAGE_BYTES);
     const last = Math.floor((address + 4 * count - 1) / PAGE_BYTES);

@@ -11,15 +11,8 @@ import {
 import { effectiveAddressBits, type Features } from '../registers/features.js';
 import { permissionTable } from './permissions.js';
 
-/** How the address bits of a descriptor are laid out (DDI 0487, section D8.3). */
-export const AddressFormat = {
-  /** Bits 47:0 in place. */
-  plain: 0,
-  /** 4K and 16K granules with DS: bits 49:48 in place, bits 51:50 at 9:8. */
-  lpa2: 1,
-  /** 64K granule: bits 51:48 at 15:12. */
-  wide64K: 2,
-} as const;
+/** What a context that was not decoded yet permits. */
+const NO_PERMISSIONS = new Uint8Array(32);
 
 /** One half of an address space: the tables below TTB0 or TTB1, made ready for walks. */
 export class AddressHalf {
@@ -48,13 +41,27 @@ export class AddressHalf {
   startMask = 0;
   /** Levels below this have no blocks. */
   firstBlockLevel = 1;
-  /** An {@link AddressFormat}. */
-  format = 0;
-  /** Physical address of the first table, in bytes. Initialised so that V8 keeps it as a double. */
-  table = NaN;
+  // Where a descriptor keeps bits 51:32 of an address (DDI 0487, section D8.3).
+  /** Those in place: bits of the high word. */
+  addressMask = 0xffff;
+  /** Those elsewhere: bits of the low word. */
+  spreadMask = 0;
+  /** How far {@link spreadMask} moves up to be bits 51:48, or 51:50, of the address. */
+  spreadShift = 0;
+  /** The bits of {@link spreadMask} replace the shareability field: DS with 4K and 16K granules. */
+  lpa2 = false;
+  /** Bits 51:32 of the physical address of the first table. */
+  tableHigh = 0;
+  /** Bits 31:0 of the physical address of the first table, signed. */
+  tableLow = 0;
 
   constructor(upper: boolean) {
     this.upper = upper;
+  }
+
+  /** Physical address of the first table, in bytes. */
+  get table(): number {
+    return this.tableHigh * 0x1_0000_0000 + (this.tableLow >>> 0);
   }
 
   /** Lowest input address of the half, in bytes: 0, or 2^64 - 2^inputBits, both exact as a number. */
@@ -74,6 +81,8 @@ export class Context {
   readonly upper = new AddressHalf(true);
   /** Table and output addresses at or above it fault, in bytes: 2^(effective IPS). */
   outputLimit = NaN;
+  /** Bits 63:32 of an address that only addresses at or above {@link outputLimit} have. */
+  beyondOutput = 0;
   /** ENDI: descriptors are big-endian. */
   bigEndian = false;
   /** HA: the SMMU sets access flags. */
@@ -87,7 +96,7 @@ export class Context {
   /** Shareability of output with DS, for the lower and the upper half: CD.SH0 and CD.SH1. */
   readonly shareability = new Uint8Array(2);
   /** Permission bits by PermissionIndex. */
-  readonly permissions = new Uint8Array(32);
+  permissions: Uint8Array = NO_PERMISSIONS;
   /** The eight memory attributes of MAIR. */
   readonly attributes = new Uint8Array(8);
   asid = 0;
@@ -106,6 +115,7 @@ export class Context {
   decode(words: Uint32Array, at: number, features: Features): void {
     const addressBits = effectiveAddressBits(features, get(words, at, Cd.IPS));
     this.outputLimit = 2 ** addressBits;
+    this.beyondOutput = ~(2 ** (addressBits - 32) - 1);
     this.bigEndian = get(words, at, Cd.ENDI) === 1;
     this.setsAccessFlag = get(words, at, Cd.HA) === 1;
     this.ignoresAccessFlag = get(words, at, Cd.AFFD) === 1;
@@ -125,15 +135,12 @@ export class Context {
     this.aborts = get(words, at, Cd.A) === 1;
     this.records = get(words, at, Cd.R) === 1;
     this.stalls = get(words, at, Cd.S) === 1;
-    permissionTable(
-      {
-        WXN: get(words, at, Cd.WXN),
-        PAN: get(words, at, Cd.PAN),
-        EPAN: features.EPAN & get(words, at, Cd.EPAN),
-        HD: this.setsDirty ? 1 : 0,
-      },
-      this.permissions,
-    );
+    this.permissions = permissionTable({
+      WXN: get(words, at, Cd.WXN),
+      PAN: get(words, at, Cd.PAN),
+      EPAN: features.EPAN & get(words, at, Cd.EPAN),
+      HD: this.setsDirty ? 1 : 0,
+    });
 
     const { lower, upper } = this;
     lower.enabled = get(words, at, Cd.EPD0) === 0;
@@ -143,7 +150,7 @@ export class Context {
       const granuleLog2 = TG0_GRANULE_LOG2[get(words, at, Cd.TG0)]!;
       const topByteIgnored = get(words, at, Cd.TBI0) === 1;
       this.shape(lower, granuleLog2, get(words, at, Cd.T0SZ), topByteIgnored, features);
-      lower.table = alignedTable(getAddress(words, at, Cd.TTB0), lower, addressBits);
+      setTable(lower, getAddress(words, at, Cd.TTB0), addressBits);
     }
     upper.enabled = get(words, at, Cd.EPD1) === 0;
     upper.privilegedOnly = features.E0PD === 1 && get(words, at, Cd.E0PD1) === 1;
@@ -152,7 +159,7 @@ export class Context {
       const granuleLog2 = TG1_GRANULE_LOG2[get(words, at, Cd.TG1)]!;
       const topByteIgnored = get(words, at, Cd.TBI1) === 1;
       this.shape(upper, granuleLog2, get(words, at, Cd.T1SZ), topByteIgnored, features);
-      upper.table = alignedTable(getAddress(words, at, Cd.TTB1), upper, addressBits);
+      setTable(upper, getAddress(words, at, Cd.TTB1), addressBits);
     }
   }
 
@@ -172,20 +179,21 @@ export class Context {
     half.startShift = levelShift(granuleLog2, level);
     half.startMask = (1 << (inputBits - half.startShift)) - 1;
     half.firstBlockLevel = firstBlockLevel(granuleLog2, this.ds, features.OAS >= 52);
-    half.format =
-      granuleLog2 === 16
-        ? AddressFormat.wide64K
-        : this.ds
-          ? AddressFormat.lpa2
-          : AddressFormat.plain;
+    const wide = granuleLog2 === 16;
+    half.lpa2 = this.ds && !wide;
+    half.addressMask = half.lpa2 ? 0x3_ffff : 0xffff;
+    half.spreadMask = wide ? 0xf000 : half.lpa2 ? 0x300 : 0;
+    half.spreadShift = wide ? 4 : 10;
     const top = topByteIgnored ? 0x00ff_ffff : 0xffff_ffff;
     half.canonicalHigh = inputBits < 32 ? top : top & ~((1 << (inputBits - 32)) - 1);
     half.canonicalLow = inputBits < 32 ? ~((1 << inputBits) - 1) : 0;
   }
 }
 
-/** TTBx aligned down to the first table's size, which is 64 bytes at least with 52-bit addresses. */
-function alignedTable(ttb: number, half: AddressHalf, addressBits: number): number {
+/** Takes over TTBx, aligned down to the first table's size: 64 bytes at least with 52-bit addresses. */
+function setTable(half: AddressHalf, ttb: number, addressBits: number): void {
   const bytes = Math.max(8 * (half.startMask + 1), addressBits >= 52 ? 64 : 8);
-  return ttb - (ttb % bytes);
+  const table = ttb - (ttb % bytes);
+  half.tableHigh = Math.floor(table / 0x1_0000_0000);
+  half.tableLow = table | 0;
 }

@@ -51,9 +51,20 @@ export interface PermissionControls {
   readonly HD: number;
 }
 
-/** Fills `into` with the {@link Permission} bits of each of the 32 {@link PermissionIndex} values. */
-export function permissionTable(controls: PermissionControls, into: Uint8Array): void {
-  for (let index = 0; index < 32; index++) into[index] = permissionsOf(index, controls);
+/** The tables of all settings of the controls, made once: decoding a CD must not take a microsecond. */
+const TABLES: readonly Uint8Array[] = Array.from({ length: 16 }, (_, setting) => {
+  const controls: PermissionControls = {
+    WXN: setting & 1,
+    PAN: (setting >> 1) & 1,
+    EPAN: (setting >> 2) & 1,
+    HD: setting >> 3,
+  };
+  return Uint8Array.from({ length: 32 }, (_, index) => permissionsOf(index, controls));
+});
+
+/** The {@link Permission} bits of each of the 32 {@link PermissionIndex} values. Not to be changed. */
+export function permissionTable(controls: PermissionControls): Uint8Array {
+  return TABLES[controls.WXN | (controls.PAN << 1) | (controls.EPAN << 2) | (controls.HD << 3)]!;
 }
 
 function permissionsOf(index: number, controls: PermissionControls): number {

@@ -1,7 +1,7 @@
 import { contiguousEntries } from '../arch/granule.js';
 import { Event, EventClass } from '../arch/event.js';
 import { Exchange, type GuestMemory } from '../memory/guest-memory.js';
-import { AddressFormat, type AddressHalf, type Context } from './context.js';
+import type { AddressHalf, Context } from './context.js';
 import { addressHighOf, permissionIndex, swapBytes } from './descriptor.js';
 import { Access, NEEDED, Permission } from './permissions.js';
 import { Reason } from './reason.js';
@@ -29,6 +29,7 @@ export class Walker {
 
   /**
    * Translates the input address `inputHigh:inputLow` through the tables of `context` into `result`.
+   * The halves may be signed or unsigned; signed ones (`x | 0`) never cost an allocation to pass.
    * Of the result it sets what the walk decides: event, reason, class, fetch address and level, or the
    * output address and the properties of the leaf.
    * @param access {@link Access} bits.
@@ -47,11 +48,12 @@ export class Walker {
       return fault(result, Event.F_TRANSLATION.id, broken, half.startLevel);
     }
     const words = this.words;
-    const { bitsPerLevel, format } = half;
+    const { bitsPerLevel } = half;
     let level = half.startLevel;
     let shift = half.startShift;
     let mask = half.startMask;
-    let table = half.table;
+    let tableHigh = half.tableHigh;
+    let tableLow = half.tableLow;
     let tableBits = 0;
     let updates = 0;
     for (;;) {
@@ -59,9 +61,10 @@ export class Walker {
         shift >= 32
           ? (inputHigh >>> (shift - 32)) & mask
           : ((inputLow >>> shift) | (inputHigh << (32 - shift))) & mask;
-      const address = table + 8 * index;
-      if (!this.memory.load(address, words, 0, 2)) {
-        return fetchFault(result, address, Reason.descriptorFetch, level);
+      // A table is aligned to its size: the sum stays within the low word.
+      const addressLow = tableLow | (index << 3);
+      if (!this.memory.load64(tableHigh, addressLow, words)) {
+        return fetchFault(result, tableHigh, addressLow, Reason.descriptorFetch, level);
       }
       let low = words[0]!;
       let high = words[1]!;
@@ -72,13 +75,14 @@ export class Walker {
       if ((low & 1) === 0) {
         return fault(result, Event.F_TRANSLATION.id, Reason.descriptorInvalid, level);
       }
-      const addressHigh = addressHighOf(format, high, low);
+      const addressHigh = addressHighOf(half, high, low);
 
       if (level < 3 && (low & 2) !== 0) {
-        table = addressHigh * 0x1_0000_0000 + ((low & (-1 << half.granuleLog2)) >>> 0);
-        if (table >= context.outputLimit) {
+        if ((addressHigh & context.beyondOutput) !== 0) {
           return fault(result, Event.F_ADDR_SIZE.id, Reason.tableAddress, level);
         }
+        tableHigh = addressHigh;
+        tableLow = low & (-1 << half.granuleLog2);
         if (!half.flat) tableBits |= high;
         level++;
         shift -= bitsPerLevel;
@@ -94,7 +98,7 @@ export class Walker {
       const offsetLow = shift >= 32 ? -1 : (1 << shift) - 1;
       const offsetHigh = shift > 32 ? (1 << (shift - 32)) - 1 : 0;
       const base = (addressHigh & ~offsetHigh) * 0x1_0000_0000 + ((low & ~offsetLow) >>> 0);
-      if (base >= context.outputLimit) {
+      if ((addressHigh & ~offsetHigh & context.beyondOutput) !== 0) {
         return fault(result, Event.F_ADDR_SIZE.id, Reason.outputAddress, level);
       }
       const sets = (low & AF) === 0 && context.setsAccessFlag;
@@ -110,11 +114,11 @@ export class Walker {
       if (sets || dirties) {
         const exchange =
           updates++ < MAX_UPDATES
-            ? this.update(address, context.bigEndian, low, dirties)
+            ? this.update(tableHigh, addressLow, context.bigEndian, low, dirties)
             : Exchange.aborted;
         if (exchange === Exchange.changed) continue;
         if (exchange === Exchange.aborted) {
-          return fetchFault(result, address, Reason.descriptorUpdate, level);
+          return fetchFault(result, tableHigh, addressLow, Reason.descriptorUpdate, level);
         }
         low |= AF;
         if (dirties) {
@@ -135,7 +139,7 @@ export class Walker {
       result.attribute = attribute;
       result.shareability = shareabilityOf(
         attribute,
-        format === AddressFormat.lpa2 ? context.shareability[half.upper ? 1 : 0]! : (low >>> 8) & 3,
+        half.lpa2 ? context.shareability[half.upper ? 1 : 0]! : (low >>> 8) & 3,
       );
       result.nonGlobal = (low >>> 11) & 1;
       result.contiguous =
@@ -146,14 +150,20 @@ export class Walker {
     }
   }
 
-  /** Sets AF, and dirty state if asked, in the descriptor last loaded from `address`. */
-  private update(address: number, bigEndian: boolean, low: number, dirties: boolean): number {
+  /** Sets AF, and dirty state if asked, in the descriptor last loaded from `addressHigh:addressLow`. */
+  private update(
+    addressHigh: number,
+    addressLow: number,
+    bigEndian: boolean,
+    low: number,
+    dirties: boolean,
+  ): number {
     const words = this.words;
     let updated = low | AF;
     if (dirties) updated &= ~AP2;
     words[2] = bigEndian ? words[0]! : updated;
     words[3] = bigEndian ? swapBytes(updated) : words[1]!;
-    return this.memory.compareExchange(address, words, 0);
+    return this.memory.compareExchange(physicalAddress(addressHigh, addressLow), words, 0);
   }
 }
 
@@ -187,11 +197,21 @@ function fault(result: Translation, event: number, reason: number, level: number
   return event;
 }
 
-function fetchFault(result: Translation, address: number, reason: number, level: number): number {
+function physicalAddress(high: number, low: number): number {
+  return high * 0x1_0000_0000 + (low >>> 0);
+}
+
+function fetchFault(
+  result: Translation,
+  addressHigh: number,
+  addressLow: number,
+  reason: number,
+  level: number,
+): number {
   result.event = Event.F_WALK_EABT.id;
   result.reason = reason;
   result.level = level;
   result.class = EventClass.TT;
-  result.fetchAddress = address;
+  result.fetchAddress = physicalAddress(addressHigh, addressLow);
   return result.event;
 }
