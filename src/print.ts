@@ -1,5 +1,5 @@
 import { get, high, isAddress, low, type Layout } from './arch/field.js';
-import { hexU64 } from './u64.js';
+import { hexU64 } from './memory/u64.js';
 
 /** The named fields of a structure as `name=value`: addresses in hexadecimal, the rest in decimal. */
 export function fieldsOf(

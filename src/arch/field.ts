@@ -101,6 +101,29 @@ export function getAddress(words: Uint32Array, at: number, field: AddressField):
   return high(words, at, field) * 0x1_0000_0000 + low(words, at, field);
 }
 
+/**
+ * An address in bytes, aligned down to `alignment`: a power of two of 2^31 bytes at most.
+ */
+export function getAligned(
+  words: Uint32Array,
+  at: number,
+  field: AddressField,
+  alignment: number,
+): number {
+  const aligned = (low(words, at, field) & -alignment) >>> 0;
+  return high(words, at, field) * 0x1_0000_0000 + aligned;
+}
+
+/** Whether the address in `field` has more than `addressBits` bits (32 to 63). */
+export function exceeds(
+  words: Uint32Array,
+  at: number,
+  field: AddressField,
+  addressBits: number,
+): boolean {
+  return high(words, at, field) >>> (addressBits - 32) !== 0;
+}
+
 /** Writes the 64-bit value `highWord:lowWord` into an address field; bits outside the field are dropped. */
 export function setAddress(
   words: Uint32Array,

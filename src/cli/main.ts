@@ -1,1 +1,6 @@
-console.log('x');
+#!/usr/bin/env node
+import { run } from './run.js';
+
+void run(process.argv.slice(2), process).then((status) => {
+  process.exitCode = status;
+});

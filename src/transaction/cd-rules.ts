@@ -1,5 +1,5 @@
 import { Cd } from '../arch/cd.js';
-import { get, getAddress, type AddressField } from '../arch/field.js';
+import { exceeds, get, type AddressField } from '../arch/field.js';
 import { TG0_GRANULE_LOG2, TG1_GRANULE_LOG2 } from '../arch/granule.js';
 import { Ste } from '../arch/ste.js';
 import { effectiveAddressBits, hasGranule, type Features } from '../registers/features.js';
@@ -83,5 +83,5 @@ function illegalHalf(
   if (!hasGranule(features, granuleLog2)) return 12;
   const addressBits = effectiveAddressBits(features, get(words, at, Cd.IPS));
   const representable = granuleLog2 < 16 && !ds ? 48 : 52;
-  return getAddress(words, at, ttb) >= 2 ** Math.min(addressBits, representable) ? 13 : 0;
+  return exceeds(words, at, ttb, Math.min(addressBits, representable)) ? 13 : 0;
 }

@@ -1,5 +1,5 @@
 import { Cd } from '../arch/cd.js';
-import { get, getAddress } from '../arch/field.js';
+import { get, high, low, type AddressField } from '../arch/field.js';
 import {
   bitsPerLevel,
   firstBlockLevel,
@@ -115,7 +115,7 @@ export class Context {
   decode(words: Uint32Array, at: number, features: Features): void {
     const addressBits = effectiveAddressBits(features, get(words, at, Cd.IPS));
     this.outputLimit = 2 ** addressBits;
-    this.beyondOutput = ~(2 ** (addressBits - 32) - 1);
+    this.beyondOutput = -1 << (addressBits - 32);
     this.bigEndian = get(words, at, Cd.ENDI) === 1;
     this.setsAccessFlag = get(words, at, Cd.HA) === 1;
     this.ignoresAccessFlag = get(words, at, Cd.AFFD) === 1;
@@ -150,7 +150,7 @@ export class Context {
       const granuleLog2 = TG0_GRANULE_LOG2[get(words, at, Cd.TG0)]!;
       const topByteIgnored = get(words, at, Cd.TBI0) === 1;
       this.shape(lower, granuleLog2, get(words, at, Cd.T0SZ), topByteIgnored, features);
-      setTable(lower, getAddress(words, at, Cd.TTB0), addressBits);
+      setTable(lower, words, at, Cd.TTB0, addressBits);
     }
     upper.enabled = get(words, at, Cd.EPD1) === 0;
     upper.privilegedOnly = features.E0PD === 1 && get(words, at, Cd.E0PD1) === 1;
@@ -159,7 +159,7 @@ export class Context {
       const granuleLog2 = TG1_GRANULE_LOG2[get(words, at, Cd.TG1)]!;
       const topByteIgnored = get(words, at, Cd.TBI1) === 1;
       this.shape(upper, granuleLog2, get(words, at, Cd.T1SZ), topByteIgnored, features);
-      setTable(upper, getAddress(words, at, Cd.TTB1), addressBits);
+      setTable(upper, words, at, Cd.TTB1, addressBits);
     }
   }
 
@@ -191,9 +191,14 @@ export class Context {
 }
 
 /** Takes over TTBx, aligned down to the first table's size: 64 bytes at least with 52-bit addresses. */
-function setTable(half: AddressHalf, ttb: number, addressBits: number): void {
+function setTable(
+  half: AddressHalf,
+  words: Uint32Array,
+  at: number,
+  ttb: AddressField,
+  addressBits: number,
+): void {
   const bytes = Math.max(8 * (half.startMask + 1), addressBits >= 52 ? 64 : 8);
-  const table = ttb - (ttb % bytes);
-  half.tableHigh = Math.floor(table / 0x1_0000_0000);
-  half.tableLow = table | 0;
+  half.tableHigh = high(words, at, ttb);
+  half.tableLow = low(words, at, ttb) & -bytes;
 }

@@ -8,7 +8,7 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import { RecordingMemory, type Fetch } from '../memory/recording-memory.js';
 import { fieldsOf } from '../print.js';
 import type { Features } from '../registers/features.js';
-import { hexU64 } from '../u64.js';
+import { hexU64 } from '../memory/u64.js';
 import { swapBytes } from './descriptor.js';
 import { Access } from './permissions.js';
 import { describeReason } from './reason.js';

@@ -1,4 +1,4 @@
-import { get, getAddress } from '../arch/field.js';
+import { exceeds, get } from '../arch/field.js';
 import { bitsPerLevel, levelShift, TG0_GRANULE_LOG2 } from '../arch/granule.js';
 import { S1Fmt, Ste } from '../arch/ste.js';
 import { effectiveAddressBits, hasGranule, type Features } from '../registers/features.js';
@@ -61,7 +61,7 @@ export function illegalSte(words: Uint32Array, at: number, features: Features): 
   const vmidIgnored = features.S2P === 0 || !(stage1 || stage2) || strw !== 0;
   if (!vmidIgnored && features.VMID16 === 0 && get(words, at, Ste.S2VMID) > 0xff) return 22;
   if (stage1 && stage2 && features.MPAM === 1 && get(words, at, Ste.S1MPAM) === 1) {
-    if (getAddress(words, at, Ste.VMSPtr) >= 2 ** features.OAS) return 23;
+    if (exceeds(words, at, Ste.VMSPtr, features.OAS)) return 23;
   }
   return 0;
 }
@@ -97,7 +97,7 @@ function illegalStage1(
     if (twoLevel && features.CD2L === 0 && cdMax !== 0) return 9;
   }
   if (!stage2 && features.ArchMinor >= 1) {
-    if (getAddress(words, at, Ste.S1ContextPtr) >= 2 ** features.OAS) return 10;
+    if (exceeds(words, at, Ste.S1ContextPtr, features.OAS)) return 10;
   }
   return 0;
 }
@@ -130,7 +130,7 @@ function illegalStage2Tables(words: Uint32Array, at: number, features: Features)
   const ds = features.DS === 1 && get(words, at, Ste.S2DS) === 1;
   const outputBits = effectiveAddressBits(features, get(words, at, Ste.S2PS));
   const representable = granuleLog2 < 16 && !ds ? 48 : 52;
-  if (getAddress(words, at, Ste.S2TTB) >= 2 ** Math.min(outputBits, representable)) return 17;
+  if (exceeds(words, at, Ste.S2TTB, Math.min(outputBits, representable))) return 17;
   const t0sz = get(words, at, Ste.S2T0SZ);
   const largest = features.STT === 0 ? 39 : granuleLog2 === 16 ? 47 : 48;
   const smallest = Math.max(granuleLog2 === 16 || ds ? 12 : 16, 64 - features.OAS);

@@ -1,5 +1,5 @@
 import { Event } from '../arch/event.js';
-import { get, getAddress } from '../arch/field.js';
+import { get, getAddress, getAligned } from '../arch/field.js';
 import { Register, StreamTableFormat, wordOf } from '../arch/registers.js';
 import { L1STD_BYTES, L1std, Ste, STE_BYTES } from '../arch/ste.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
@@ -32,11 +32,16 @@ export class StreamTable {
 
   private readonly memory: GuestMemory;
   private readonly features: Features;
+  /** Addresses at or above it abort: 2^OAS. */
+  private readonly outputLimit: number;
+  /** 2^log2Size. */
+  private streams = 1;
   private readonly l1std = new Uint32Array(L1STD_BYTES / 4);
 
   constructor(memory: GuestMemory, features: Features) {
     this.memory = memory;
     this.features = features;
+    this.outputLimit = 2 ** features.OAS;
   }
 
   /** Takes over STRTAB_BASE and STRTAB_BASE_CFG from a register frame. */
@@ -48,6 +53,7 @@ export class StreamTable {
       this.features.ST_LEVEL !== 0 &&
       get(frame, config, STRTAB_BASE_CFG.fields.FMT) === StreamTableFormat.twoLevel;
     this.log2Size = Math.min(literal, this.features.SIDSIZE);
+    this.streams = 2 ** this.log2Size;
     this.split = !twoLevel ? 0 : SPLITS.includes(split) ? split : SPLITS[0]!;
     const address = getAddress(frame, wordOf(STRTAB_BASE), STRTAB_BASE.fields.ADDR);
     // The literal LOG2SIZE decides the alignment, not the one that SIDSIZE caps.
@@ -63,9 +69,8 @@ export class StreamTable {
   fetch(streamId: number, result: Translation): number {
     const event = this.locate(streamId, result);
     if (event !== 0) return event;
-    const limit = 2 ** this.features.OAS;
     if (
-      this.steAddress >= limit ||
+      this.steAddress >= this.outputLimit ||
       !this.memory.load(this.steAddress, this.ste, 0, STE_BYTES / 4)
     ) {
       result.reason = Reason.steFetch;
@@ -90,8 +95,7 @@ export class StreamTable {
    */
   *streamIds(): Generator<number> {
     const result = new Translation();
-    const last = 2 ** this.log2Size;
-    for (let streamId = 0; streamId < last;) {
+    for (let streamId = 0; streamId < this.streams;) {
       const event = this.fetch(streamId, result);
       if (event === 0 || (event === Event.C_BAD_STE.id && result.reason !== Reason.steInvalid)) {
         yield streamId;
@@ -108,7 +112,7 @@ export class StreamTable {
 
   /** Sets {@link steAddress}, by way of the L1STD in a 2-level table. */
   private locate(streamId: number, result: Translation): number {
-    if (streamId >= 2 ** this.log2Size) {
+    if (streamId >= this.streams) {
       result.reason = Reason.streamIdRange;
       return Event.C_BAD_STREAMID.id;
     }
@@ -117,7 +121,7 @@ export class StreamTable {
       return 0;
     }
     const address = this.base + L1STD_BYTES * (streamId >>> this.split);
-    if (address >= 2 ** this.features.OAS || !this.memory.load(address, this.l1std, 0, 2)) {
+    if (address >= this.outputLimit || !this.memory.load(address, this.l1std, 0, 2)) {
       result.reason = Reason.l1stdFetch;
       result.fetchAddress = address;
       return Event.F_STE_FETCH.id;
@@ -133,8 +137,8 @@ export class StreamTable {
       result.reason = Reason.streamIdSpan;
       return Event.C_BAD_STREAMID.id;
     }
-    const level2 = getAddress(this.l1std, 0, L1std.L2Ptr);
-    this.steAddress = level2 - (level2 % (STE_BYTES * entries)) + STE_BYTES * index;
+    const level2 = getAligned(this.l1std, 0, L1std.L2Ptr, STE_BYTES * entries);
+    this.steAddress = level2 + STE_BYTES * index;
     return 0;
   }
 }

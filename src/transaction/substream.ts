@@ -1,6 +1,6 @@
 import { CD_BYTES, L1cd, L1CD_BYTES } from '../arch/cd.js';
 import { Event } from '../arch/event.js';
-import { get, getAddress } from '../arch/field.js';
+import { get, getAligned } from '../arch/field.js';
 import { S1Dss, S1Fmt, Ste, SteConfig } from '../arch/ste.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
@@ -34,11 +34,14 @@ export class SubstreamTable {
 
   private readonly memory: GuestMemory;
   private readonly features: Features;
+  /** Addresses at or above it abort: 2^OAS. */
+  private readonly outputLimit: number;
   private readonly l1cd = new Uint32Array(L1CD_BYTES / 4);
 
   constructor(memory: GuestMemory, features: Features) {
     this.memory = memory;
     this.features = features;
+    this.outputLimit = 2 ** features.OAS;
   }
 
   /**
@@ -57,7 +60,7 @@ export class SubstreamTable {
     }
     if (substreamId >= 0) {
       if (cdMax === 0) return badSubstream(result, Reason.substreamsOff);
-      if (substreamId >= 2 ** cdMax) return badSubstream(result, Reason.substreamRange);
+      if (substreamId >= 1 << cdMax) return badSubstream(result, Reason.substreamRange);
       if (substreamId === 0 && dss === S1Dss.substream0) {
         result.reason = Reason.substream0;
         return Event.F_STREAM_DISABLED.id;
@@ -79,8 +82,10 @@ export class SubstreamTable {
     describeCdTable(ste, this.features, this.table);
     const event = this.locate(index, result);
     if (event !== 0) return event;
-    const limit = 2 ** this.features.OAS;
-    if (this.cdAddress >= limit || !this.memory.load(this.cdAddress, this.cd, 0, CD_BYTES / 4)) {
+    if (
+      this.cdAddress >= this.outputLimit ||
+      !this.memory.load(this.cdAddress, this.cd, 0, CD_BYTES / 4)
+    ) {
       result.reason = Reason.cdFetch;
       result.fetchAddress = this.cdAddress;
       return Event.F_CD_FETCH.id;
@@ -101,17 +106,15 @@ export class SubstreamTable {
       return 0;
     }
     const address = base + L1CD_BYTES * (index >>> split);
-    const limit = 2 ** this.features.OAS;
-    if (address >= limit || !this.memory.load(address, this.l1cd, 0, 2)) {
+    if (address >= this.outputLimit || !this.memory.load(address, this.l1cd, 0, 2)) {
       result.reason = Reason.l1cdFetch;
       result.fetchAddress = address;
       return Event.F_CD_FETCH.id;
     }
     if (get(this.l1cd, 0, L1cd.V) === 0) return badSubstream(result, Reason.l1cdInvalid);
-    const level2 = getAddress(this.l1cd, 0, L1cd.L2Ptr);
-    const aligned = level2 - (level2 % (CD_BYTES << split));
-    if (aligned >= limit) return badSubstream(result, Reason.l1cdAddress);
-    this.cdAddress = aligned + CD_BYTES * (index & ((1 << split) - 1));
+    const level2 = getAligned(this.l1cd, 0, L1cd.L2Ptr, CD_BYTES << split);
+    if (level2 >= this.outputLimit) return badSubstream(result, Reason.l1cdAddress);
+    this.cdAddress = level2 + CD_BYTES * (index & ((1 << split) - 1));
     return 0;
   }
 }
@@ -124,9 +127,8 @@ export function describeCdTable(ste: Uint32Array, features: Features, into: CdTa
   into.split =
     cdMax === 0 ? 0 : format === S1Fmt.twoLevel4K ? 6 : format === S1Fmt.twoLevel64K ? 10 : 0;
   const bytes =
-    into.split === 0 ? CD_BYTES * 2 ** cdMax : Math.max(64, L1CD_BYTES * 2 ** (cdMax - into.split));
-  const pointer = getAddress(ste, 0, Ste.S1ContextPtr);
-  into.base = pointer - (pointer % bytes);
+    into.split === 0 ? CD_BYTES << cdMax : Math.max(64, L1CD_BYTES * 2 ** (cdMax - into.split));
+  into.base = getAligned(ste, 0, Ste.S1ContextPtr, bytes);
 }
 
 function badSubstream(result: Translation, reason: number): number {

@@ -1,0 +1,42 @@
+import { InvalidArgumentError } from 'commander';
+import { parseU64, type Halves } from '../u64.js';
+
+/** Options that are each right, but not together. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError';
+}
+
+/** Parses a StreamID: decimal or 0x, below 2^32. */
+export function parseStreamId(text: string): number {
+  return parseNumber(text, 'A StreamID', 0, 0xffff_ffff);
+}
+
+/** Parses a SubstreamID: decimal or 0x, below 2^20. */
+export function parseSubstreamId(text: string): number {
+  return parseNumber(text, 'A SubstreamID', 0, 0xf_ffff);
+}
+
+/** Parses a length in bytes: decimal or 0x, 1 to 2^53-1. */
+export function parseLength(text: string): number {
+  return parseNumber(text, 'A length', 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** Parses the address that a device presents: decimal or 0x, all 64 bits. */
+export function parseInputAddress(text: string): Halves {
+  const halves: Halves = { high: 0, low: 0 };
+  if (!parseU64(text, halves)) {
+    throw new InvalidArgumentError('An address is a decimal or 0x number below 2^64.');
+  }
+  return halves;
+}
+
+function parseNumber(text: string, what: string, least: number, most: number): number {
+  const halves: Halves = { high: 0, low: 0 };
+  const parsed = parseU64(text, halves);
+  const value = halves.high * 0x1_0000_0000 + halves.low;
+  if (!parsed || value < least || value > most) {
+    const range = `from ${least} to 0x${most.toString(16)}`;
+    throw new InvalidArgumentError(`${what} is a decimal or 0x number ${range}.`);
+  }
+  return value;
+}
