@@ -20,6 +20,7 @@ export * from './transaction/substream.js';
 export * from './transaction/walk.js';
 export * from './transaction/fault.js';
 export * from './transaction/translate.js';
+export * from './transaction/survey.js';
 export * from './memory/u64.js';
 export * from './ioas/runs.js';
 export * from './ioas/table-scan.js';

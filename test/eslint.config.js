@@ -35,7 +35,10 @@ export default defineConfig([
       'no-restricted-syntax': [
         'error',
         { selector: 'Literal[bigint], TSBigIntKeyword', message },
-        { selector: 'Identifier[name=/^(BigInt|Big(Int|Uint)64Array|[gs]etBig(Int|Uint)64)$/]', message },
+        {
+          selector: 'Identifier[name=/^(BigInt|Big(Int|Uint)64Array|[gs]etBig(Int|Uint)64)$/]',
+          message,
+        },
       ],
     },
   },
@@ -45,7 +48,14 @@ export default defineConfig([
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['node:*', ...nodeBuiltins], message: 'Node built-ins live in src/node and src/cli.' }] },
+        {
+          patterns: [
+            {
+              group: ['node:*', ...nodeBuiltins],
+              message: 'Node built-ins live in src/node and src/cli.',
+            },
+          ],
+        },
       ],
       'no-restricted-globals': [
         'error',
@@ -58,7 +68,15 @@ export default defineConfig([
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [nobody, { group: ['node:*', ...nodeBuiltins], message: 'Node built-ins live in src/node and src/cli.' }] },
+        {
+          patterns: [
+            nobody,
+            {
+              group: ['node:*', ...nodeBuiltins],
+              message: 'Node built-ins live in src/node and src/cli.',
+            },
+          ],
+        },
       ],
     },
   },
@@ -70,7 +88,10 @@ export default defineConfig([
         {
           patterns: [
             { group: ['../command/*'], message: 'transaction and command meet in smmu.ts.' },
-            { group: ['node:*', ...nodeBuiltins], message: 'Node built-ins live in src/node and src/cli.' },
+            {
+              group: ['node:*', ...nodeBuiltins],
+              message: 'Node built-ins live in src/node and src/cli.',
+            },
           ],
         },
       ],

@@ -26,7 +26,7 @@ const ADDRESS = 1 << 30;
  * @throws RangeError when the bits do not lie in one 32-bit word.
  */
 export function bits(msb: number, lsb: number): Field {
-  if (msb < lsb || msb >> 5 !== lsb >> 5) {
+  if (lsb < 0 || msb < lsb || msb >> 5 !== lsb >> 5) {
     throw new RangeError(`bits [${msb}:${lsb}] do not lie in one 32-bit word`);
   }
   return (((lsb >> 5) << 10) | ((lsb & 31) << 5) | (msb - lsb)) as Field;
@@ -43,7 +43,7 @@ export function bit(position: number): Field {
  * @throws RangeError when the bits do not lie in one 64-bit word.
  */
 export function address(msb: number, lsb: number): AddressField {
-  if (msb < lsb || msb >> 6 !== lsb >> 6) {
+  if (lsb < 0 || msb < lsb || msb >> 6 !== lsb >> 6) {
     throw new RangeError(`bits [${msb}:${lsb}] do not lie in one 64-bit word`);
   }
   return (ADDRESS | ((lsb >> 6) << 12) | ((msb & 63) << 6) | (lsb & 63)) as AddressField;

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from 'commander';
-import { parseU64, type Halves } from '../u64.js';
+import { parseU64, type Halves } from '../memory/u64.js';
 
 /** Options that are each right, but not together. */
 export class UsageError extends Error {

@@ -21,7 +21,7 @@ import type {
 import type { Terminal } from './terminal.js';
 
 /** Characters of a column of text. */
-const WIDTH = 70;
+const WIDTH = 58;
 /** Bypass streams that are named. */
 const MAX_NAMED = 32;
 
@@ -35,7 +35,7 @@ export function printHead(
   const { out, colors } = terminal;
   out.line(colors.bold(printable(head.name)));
   if (head.description !== '')
-    out.line(wrap(printable(head.description).split(' '), WIDTH + 16, ''));
+    out.line(wrap(printable(head.description).split(' '), WIDTH + 28, ''));
   out.line(
     `RAM ${formatSize(head.ramBytes)} at ${head.ramBase}, ${formatSize(head.memoryBytes)} of it captured`,
   );
@@ -113,7 +113,7 @@ export function printStream(terminal: Terminal, stream: StreamReport, names: Dev
   row(terminal, 'STE', `${ste.address}  ${setFields(ste.fields)}`);
   if (stream.problem !== null) row(terminal, '', colors.red(stream.problem));
   if (stage2 !== null) {
-    row(terminal, 'stage 2', wrap(setFields(stage2.fields).split(' '), WIDTH, ''));
+    row(terminal, 'stage 2', wrap(setFields(stage2.fields).split(' '), WIDTH + 28, ''));
     const granule =
       stage2.granule === 0 ? 'reserved granule' : `${formatSize(stage2.granule)} granule`;
     row(terminal, '', `${granule}, ${stage2.inputBits}-bit input, ${stage2.outputBits}-bit output`);

@@ -12,7 +12,7 @@ import {
   registerReports,
   type QueueReport,
 } from './register-report.js';
-import { validStreams } from './spaces.js';
+import { validStreams } from '../transaction/survey.js';
 import { configOf, reportStream, type ConfigName } from './stream-report.js';
 import { Exit, type Terminal } from './terminal.js';
 

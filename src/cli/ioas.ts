@@ -12,7 +12,7 @@ import { openCapture } from './open-capture.js';
 import { DeviceNames, hex, plural } from './output.js';
 import { Progress } from './progress.js';
 import { RangeWriter, type Ranges } from './range-writer.js';
-import { isCdInvalid, spacesOf, validStreams, type Space } from './spaces.js';
+import { isCdInvalid, spacesOf, validStreams, type Space } from '../transaction/survey.js';
 import { Exit, type Terminal } from './terminal.js';
 
 /** Options of `vsmmu ioas`. */

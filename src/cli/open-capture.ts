@@ -15,7 +15,7 @@ export function openCapture(folder: string): Capture {
     const problem = 'not a folder; a capture is a folder with capture.json and memory.bin.gz';
     throw new InputError(folder, 0, problem);
   }
-  return plainly(folder, () => readCapture(folder));
+  return readCapture(folder);
 }
 
 /** A text file of a capture, with the name that errors use. */
@@ -29,18 +29,5 @@ export interface CaptureText {
  * @throws InputError in plain words when it cannot be read.
  */
 export function openCaptureText(folder: string, name: string): CaptureText {
-  return { file: join(folder, name), text: plainly(folder, () => readCaptureText(folder, name)) };
-}
-
-function plainly<T>(folder: string, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof InputError) {
-      if (!error.message.includes('ENOENT')) throw error;
-      throw new InputError(error.file, 0, 'the file is missing');
-    }
-    // Node's own limits, for example the longest string.
-    throw new InputError(folder, 0, error instanceof Error ? error.message : String(error));
-  }
+  return { file: join(folder, name), text: readCaptureText(folder, name) };
 }

@@ -1,7 +1,7 @@
 import type { Capture } from '../fixtures/capture.js';
 import type { Translator } from '../transaction/translate.js';
 import { Outcome, Translation } from '../transaction/translation.js';
-import type { Halves } from '../u64.js';
+import type { Halves } from '../memory/u64.js';
 
 /** Bytes that lie behind each other on both sides of a translation. */
 export interface Segment {

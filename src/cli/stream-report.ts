@@ -11,7 +11,7 @@ import { illegalSte } from '../transaction/ste-rules.js';
 import type { Translator } from '../transaction/translate.js';
 import { eventName } from './event-record.js';
 import { fieldRecord, hex, hexDoublewords, type DeviceNames, type FieldRecord } from './output.js';
-import { spacesOf, type Space } from './spaces.js';
+import { spacesOf, type Space } from '../transaction/survey.js';
 
 /** What STE.Config says. */
 export type ConfigName = 'abort' | 'bypass' | 'stage 1' | 'stage 2' | 'nested';

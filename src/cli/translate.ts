@@ -4,7 +4,7 @@ import { Access, Permission } from '../transaction/permissions.js';
 import { describeReason } from '../transaction/reason.js';
 import { Translator } from '../transaction/translate.js';
 import { Outcome, type Translation } from '../transaction/translation.js';
-import { hexU64, type Halves } from '../u64.js';
+import { hexU64, type Halves } from '../memory/u64.js';
 import { UsageError } from './arguments.js';
 import { eventName, recordOf, whyNotRecorded } from './event-record.js';
 import { openCapture } from './open-capture.js';

@@ -26,7 +26,7 @@ export class SparseMemory implements GuestMemory {
 
   /**
    * @param zeroFilled ranges of RAM that reads as zeros until it is written.
-   * @throws RangeError when a range is not made of whole 4 KiB pages.
+   * @throws RangeError when a range is not made of whole 4 KiB pages below 2^52.
    */
   constructor(zeroFilled: readonly AddressRange[] = []) {
     for (const { base, byteLength } of zeroFilled) {
@@ -34,6 +34,11 @@ export class SparseMemory implements GuestMemory {
         if (!Number.isSafeInteger(value) || value < 0 || value % PAGE_BYTES !== 0) {
           throw new RangeError(`zeroFilled: ${hex(value)} is not a multiple of 4096 bytes`);
         }
+      }
+      if (base + byteLength > 2 ** 52) {
+        throw new RangeError(
+          `zeroFilled: the range ends at ${hex(base + byteLength)}: physical addresses have 52 bits`,
+        );
       }
     }
     this.zeroFilled = zeroFilled;
@@ -113,10 +118,13 @@ export class SparseMemory implements GuestMemory {
   }
 
   compareExchange(address: number, words: Uint32Array, at: number): number {
-    if (!this.seekForWrite(Math.floor(address / PAGE_BYTES))) return Exchange.aborted;
-    const memory = this.lastWords;
+    const page = Math.floor(address / PAGE_BYTES);
+    if (!this.seek(page)) return Exchange.aborted;
     const index = (address % PAGE_BYTES) >>> 2;
-    if (memory[index] !== words[at] || memory[index + 1] !== words[at + 1]) return Exchange.changed;
+    const found = this.lastWords;
+    if (found[index] !== words[at] || found[index + 1] !== words[at + 1]) return Exchange.changed;
+    this.seekForWrite(page);
+    const memory = this.lastWords;
     memory[index] = words[at + 2]!;
     memory[index + 1] = words[at + 3]!;
     return Exchange.swapped;

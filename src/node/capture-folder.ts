@@ -23,7 +23,13 @@ export function readCapture(folder: string): Capture {
  * @throws InputError when it cannot be read.
  */
 export function readCaptureText(folder: string, name: string): string {
-  return readFile(folder, name).toString('utf8');
+  const bytes = readFile(folder, name);
+  try {
+    return bytes.toString('utf8');
+  } catch (error) {
+    // Longer than a string can be.
+    throw new InputError(join(folder, name), 0, messageOf(error));
+  }
 }
 
 function gunzip(folder: string, name: string): Uint8Array {
@@ -39,7 +45,9 @@ function readFile(folder: string, name: string): Buffer {
   try {
     return readFileSync(join(folder, name));
   } catch (error) {
-    throw new InputError(join(folder, name), 0, messageOf(error));
+    const missing = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+    const problem = missing ? 'the file is missing' : messageOf(error);
+    throw new InputError(join(folder, name), 0, problem);
   }
 }
 

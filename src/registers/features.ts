@@ -12,11 +12,15 @@ export interface Features {
   readonly S1P: number;
   readonly S2P: number;
   readonly TTF: number;
+  readonly COHACC: number;
   readonly HTTU: number;
   readonly Hyp: number;
   readonly ATS: number;
   readonly NS1ATS: number;
   readonly ASID16: number;
+  readonly MSI: number;
+  readonly SEV: number;
+  readonly PRI: number;
   readonly VMID16: number;
   readonly CD2L: number;
   readonly TTENDIAN: number;
@@ -24,6 +28,9 @@ export interface Features {
   readonly TERM_MODEL: number;
   readonly ST_LEVEL: number;
   readonly SIDSIZE: number;
+  readonly CMDQS: number;
+  readonly EVENTQS: number;
+  readonly PRIQS: number;
   readonly SSIDSIZE: number;
   readonly ATTR_PERMS_OVR: number;
   readonly HAD: number;
@@ -31,6 +38,7 @@ export interface Features {
   readonly FWB: number;
   readonly STT: number;
   readonly RIL: number;
+  readonly BBML: number;
   readonly E0PD: number;
   readonly DPT: number;
   readonly EPAN: number;
@@ -41,6 +49,7 @@ export interface Features {
   readonly GRAN64K: number;
   readonly DS: number;
   readonly VAX: number;
+  readonly STALL_MAX: number;
   /** Bits of an output address, 32 to 56: what the code of IDR5.OAS stands for. */
   readonly OAS: number;
   /** The version is v3.ArchMinor. */
@@ -57,17 +66,24 @@ export function featuresOf(frame: Uint32Array): Features {
     S1P: get(frame, idr0, IDR0.fields.S1P),
     S2P: get(frame, idr0, IDR0.fields.S2P),
     TTF: get(frame, idr0, IDR0.fields.TTF),
+    COHACC: get(frame, idr0, IDR0.fields.COHACC),
     HTTU: get(frame, idr0, IDR0.fields.HTTU),
     Hyp: get(frame, idr0, IDR0.fields.Hyp),
     ATS: get(frame, idr0, IDR0.fields.ATS),
     NS1ATS: get(frame, idr0, IDR0.fields.NS1ATS),
     ASID16: get(frame, idr0, IDR0.fields.ASID16),
+    MSI: get(frame, idr0, IDR0.fields.MSI),
+    SEV: get(frame, idr0, IDR0.fields.SEV),
+    PRI: get(frame, idr0, IDR0.fields.PRI),
     VMID16: get(frame, idr0, IDR0.fields.VMID16),
     CD2L: get(frame, idr0, IDR0.fields.CD2L),
     TTENDIAN: get(frame, idr0, IDR0.fields.TTENDIAN),
     STALL_MODEL: get(frame, idr0, IDR0.fields.STALL_MODEL),
     TERM_MODEL: get(frame, idr0, IDR0.fields.TERM_MODEL),
     ST_LEVEL: get(frame, idr0, IDR0.fields.ST_LEVEL),
+    CMDQS: get(frame, idr1, IDR1.fields.CMDQS),
+    EVENTQS: get(frame, idr1, IDR1.fields.EVENTQS),
+    PRIQS: get(frame, idr1, IDR1.fields.PRIQS),
     SIDSIZE: Math.min(get(frame, idr1, IDR1.fields.SIDSIZE), 32),
     SSIDSIZE: Math.min(get(frame, idr1, IDR1.fields.SSIDSIZE), 20),
     ATTR_PERMS_OVR: get(frame, idr1, IDR1.fields.ATTR_PERMS_OVR),
@@ -76,6 +92,7 @@ export function featuresOf(frame: Uint32Array): Features {
     FWB: get(frame, idr3, IDR3.fields.FWB),
     STT: get(frame, idr3, IDR3.fields.STT),
     RIL: get(frame, idr3, IDR3.fields.RIL),
+    BBML: get(frame, idr3, IDR3.fields.BBML),
     E0PD: get(frame, idr3, IDR3.fields.E0PD),
     DPT: get(frame, idr3, IDR3.fields.DPT),
     EPAN: get(frame, idr3, IDR3.fields.EPAN),
@@ -86,6 +103,7 @@ export function featuresOf(frame: Uint32Array): Features {
     GRAN64K: get(frame, idr5, IDR5.fields.GRAN64K),
     DS: get(frame, idr5, IDR5.fields.DS),
     VAX: get(frame, idr5, IDR5.fields.VAX),
+    STALL_MAX: get(frame, idr5, IDR5.fields.STALL_MAX),
     OAS: ADDRESS_SIZE_BITS[get(frame, idr5, IDR5.fields.OAS)]!,
     ArchMinor: get(frame, wordOf(AIDR), AIDR.fields.ArchMinor),
   };

@@ -97,11 +97,12 @@ class Narrator {
     const cd = take();
     if (cd !== undefined) steps.push(cdStep(cd));
     const half = this.half();
-    let level = half.startLevel;
-    let seen = -1;
+    let level = half.startLevel - 1;
+    let updated = false;
     for (let fetch = take(); fetch !== undefined; fetch = take()) {
-      if (fetch.address !== seen && seen >= 0) level++;
-      seen = fetch.address;
+      // What follows an update is the same descriptor, read again because it had changed.
+      if (!fetch.update && !updated) level++;
+      updated = fetch.update;
       steps.push(this.descriptor(fetch, level));
     }
     return steps;

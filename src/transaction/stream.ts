@@ -6,7 +6,7 @@ import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
 import { Reason } from './reason.js';
 import { illegalSte } from './ste-rules.js';
-import { Translation } from './translation.js';
+import type { Translation } from './translation.js';
 
 const { STRTAB_BASE, STRTAB_BASE_CFG } = Register;
 
@@ -87,27 +87,6 @@ export class StreamTable {
       return Event.C_BAD_STE.id;
     }
     return 0;
-  }
-
-  /**
-   * StreamIDs whose STE can be read and has V=1, ascending: legal or not. Level-2 tables that cannot
-   * be read, or that no L1STD names, are passed over.
-   */
-  *streamIds(): Generator<number> {
-    const result = new Translation();
-    for (let streamId = 0; streamId < this.streams;) {
-      const event = this.fetch(streamId, result);
-      if (event === 0 || (event === Event.C_BAD_STE.id && result.reason !== Reason.steInvalid)) {
-        yield streamId;
-      }
-      const level1 =
-        result.reason === Reason.l1stdFetch || result.reason === Reason.streamIdNoLevel2;
-      const beyond = level1 || result.reason === Reason.streamIdSpan;
-      streamId =
-        event !== 0 && beyond
-          ? (Math.floor(streamId / 2 ** this.split) + 1) * 2 ** this.split
-          : streamId + 1;
-    }
   }
 
   /** Sets {@link steAddress}, by way of the L1STD in a 2-level table. */

@@ -1,11 +1,11 @@
 import { Event } from '../arch/event.js';
 import { get } from '../arch/field.js';
 import { STE_BYTES, Ste, SteConfig } from '../arch/ste.js';
-import { Reason } from '../transaction/reason.js';
-import type { StreamTable } from '../transaction/stream.js';
-import { BYPASS } from '../transaction/substream.js';
-import type { Translator } from '../transaction/translate.js';
-import { Translation } from '../transaction/translation.js';
+import { Reason } from './reason.js';
+import type { StreamTable } from './stream.js';
+import { BYPASS } from './substream.js';
+import type { Translator } from './translate.js';
+import { Translation } from './translation.js';
 
 /** STEs in a page of 4 KiB. */
 const STES_PER_PAGE = 4096 / STE_BYTES;

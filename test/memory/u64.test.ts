@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { hexU64, joinU64, parseU64, splitU64 } from '../src/u64.js';
+import { hexU64, joinU64, parseU64, splitU64 } from '../../src/memory/u64.js';
 
 const RUNS = { numRuns: 2000 };
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
