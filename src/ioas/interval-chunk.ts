@@ -55,6 +55,18 @@ export class IntervalChunk {
     return other;
   }
 
+  /** Takes over the intervals of the next chunk, if both together fill half a chunk at most. */
+  absorb(next: IntervalChunk): boolean {
+    const count = this.count + next.count;
+    if (count > CAPACITY / 2) return false;
+    this.iovas.set(next.iovas.subarray(0, next.count), this.count);
+    this.lengths.set(next.lengths.subarray(0, next.count), this.count);
+    this.addresses.set(next.addresses.subarray(0, next.count), this.count);
+    this.permissions.set(next.permissions.subarray(0, next.count), this.count);
+    this.count = count;
+    return true;
+  }
+
   private move(first: number, end: number, to: number): void {
     this.iovas.copyWithin(to, first, end);
     this.lengths.copyWithin(to, first, end);

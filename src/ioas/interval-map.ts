@@ -20,7 +20,7 @@ const END = 2 ** 64;
  * What an address space maps: disjoint intervals of IOVAs in ascending order, joined where they
  * continue each other with the same permissions. All bounds are multiples of 4096 bytes and at most
  * 2^64, and so exact as numbers. Looking up takes O(log n); inserting and removing too, up to the
- * move of one chunk of {@link IntervalChunk} size, whatever the number of intervals.
+ * move of a chunk of 512 intervals, whatever their number.
  */
 export class IntervalMap implements Iterable<Interval> {
   private chunks: IntervalChunk[] = [new IntervalChunk()];
@@ -153,6 +153,11 @@ export class IntervalMap implements Iterable<Interval> {
     if (emptied > 0) {
       this.chunks = this.chunks.filter((chunk) => chunk.count > 0);
       if (this.chunks.length === 0) this.chunks.push(new IntervalChunk());
+    }
+    // Chunks that were thinned out grow together again, so that memory follows the intervals.
+    for (let at = Math.max(0, c - 1); at < c + 2 && at + 1 < this.chunks.length;) {
+      if (this.chunks[at]!.absorb(this.chunks[at + 1]!)) this.chunks.splice(at + 1, 1);
+      else at++;
     }
     return bytes;
   }

@@ -38,8 +38,9 @@ export class LeafChunk {
   }
 }
 
-/** Receives what a {@link TableScan} finds; returns `false` to end the scan. */
+/** Receives what a {@link TableScan} finds. */
 export interface LeafVisitor {
+  /** Takes a chunk, which is only lent; returns `false` to end the scan. */
   leaves(chunk: LeafChunk): boolean;
 }
 

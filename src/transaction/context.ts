@@ -110,7 +110,7 @@ export class Context {
 
   /**
    * Takes over the CD at `words[at]`, which must be legal on an SMMU with `features`
-   * (see {@link illegalCd}).
+   * (see `illegalCd`).
    */
   decode(words: Uint32Array, at: number, features: Features): void {
     const addressBits = effectiveAddressBits(features, get(words, at, Cd.IPS));

@@ -152,8 +152,10 @@ class Narrator {
 
   private ste(fetch: Fetch): ExplainedStep {
     const config = fetch.words.length === 0 ? 0 : get(fetch.words, 0, Ste.Config);
-    const rule =
-      (config & 0b100) === 0
+    const valid = fetch.words.length > 0 && get(fetch.words, 0, Ste.V) === 1;
+    const rule = !valid
+      ? 'V=0: the STE is not valid'
+      : (config & 0b100) === 0
         ? 'Config aborts, silently'
         : config === SteConfig.bypass
           ? 'Config bypasses both stages'

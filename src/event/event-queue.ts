@@ -1,0 +1,141 @@
+import { Event, EVENT_BYTES } from '../arch/event.js';
+import { get, getAddress, set } from '../arch/field.js';
+import { Register, wordOf } from '../arch/registers.js';
+import type { GuestMemory } from '../memory/guest-memory.js';
+import type { Features } from '../registers/features.js';
+import type { GlobalErrors } from './global-error.js';
+import type { InterruptSender } from './interrupts.js';
+
+const { CR0, IRQ_CTRL, EVENTQ_BASE, EVENTQ_PROD, EVENTQ_CONS, GERROR } = Register;
+const prod = wordOf(EVENTQ_PROD);
+const cons = wordOf(EVENTQ_CONS);
+
+/** What became of an event record. */
+export const Recorded = {
+  /** It is in the queue. */
+  written: 0,
+  /** An equal record is in the queue already, and the stream allows merging. */
+  merged: 1,
+  /** The queue is full; the guest learns it by OVFLG. */
+  overflowed: 2,
+  /** The queue is off, or waits for the acknowledgement of an abort. */
+  discarded: 3,
+  /** The queue is not backed by memory: EVENTQ_ABT_ERR. */
+  aborted: 4,
+} as const;
+
+/** Events in whose records bits 11:0 of InputAddr do not tell two apart (IHI 0070, section 7.3.1). */
+const PAGE_EVENTS: ReadonlySet<number> = new Set([
+  Event.F_TRANSL_FORBIDDEN.id,
+  Event.F_WALK_EABT.id,
+  Event.F_TRANSLATION.id,
+  Event.F_ADDR_SIZE.id,
+  Event.F_ACCESS.id,
+  Event.F_PERMISSION.id,
+]);
+
+/** The event queue: an output queue in guest memory (IHI 0070, sections 3.5 and 7.2). */
+export class EventQueue {
+  /** The record written last, and whether it is still unread: what a new one may be merged with. */
+  readonly last = new Uint32Array(EVENT_BYTES / 4);
+  /** PROD after {@link last}; -1 when there is no record to merge with. */
+  lastIndex = -1;
+
+  private readonly memory: GuestMemory;
+  private readonly frame: Uint32Array;
+  private readonly features: Features;
+  private readonly errors: GlobalErrors;
+  private readonly sender: InterruptSender;
+
+  constructor(
+    memory: GuestMemory,
+    frame: Uint32Array,
+    features: Features,
+    errors: GlobalErrors,
+    sender: InterruptSender,
+  ) {
+    this.memory = memory;
+    this.frame = frame;
+    this.features = features;
+    this.errors = errors;
+    this.sender = sender;
+  }
+
+  /** Whether a record could be written now: on, not full, no abort waiting. */
+  get isWritable(): boolean {
+    return this.isOn && !this.isFull;
+  }
+
+  /**
+   * Records the event in the 8 `words`.
+   * @param mergeable the stream allows merging, and nothing stalls.
+   * @returns a {@link Recorded}.
+   */
+  record(words: Uint32Array, mergeable: boolean): number {
+    if (!this.isOn) return Recorded.discarded;
+    if (mergeable && this.isRepetition(words)) return Recorded.merged;
+    const { frame } = this;
+    if (this.isFull) {
+      const overflow = get(frame, prod, EVENTQ_PROD.fields.OVFLG);
+      if (overflow === get(frame, cons, EVENTQ_CONS.fields.OVACKFLG)) {
+        set(frame, prod, EVENTQ_PROD.fields.OVFLG, overflow ^ 1);
+      }
+      return Recorded.overflowed;
+    }
+    const log2 = this.log2Size;
+    const wrap = 2 ** (log2 + 1) - 1;
+    const write = frame[prod]! & wrap;
+    const wasEmpty = write === (frame[cons]! & wrap);
+    const entry = this.base + EVENT_BYTES * (write & (wrap >>> 1));
+    if (!this.memory.store(entry, words, 0, EVENT_BYTES / 4)) {
+      this.errors.activate(GERROR.fields.EVENTQ_ABT_ERR);
+      return Recorded.aborted;
+    }
+    const next = (write + 1) & wrap;
+    set(frame, prod, EVENTQ_PROD.fields.WR, next);
+    this.last.set(words);
+    this.lastIndex = next;
+    if (wasEmpty && get(frame, wordOf(IRQ_CTRL), IRQ_CTRL.fields.EVENTQ_IRQEN) === 1) {
+      if (!this.sender.raise('eventq')) this.errors.activate(GERROR.fields.MSI_EVENTQ_ABT_ERR);
+    }
+    return Recorded.written;
+  }
+
+  private get isOn(): boolean {
+    return (
+      get(this.frame, wordOf(CR0), CR0.fields.EVENTQEN) === 1 &&
+      !this.errors.isActive(GERROR.fields.EVENTQ_ABT_ERR)
+    );
+  }
+
+  /** Same index, other wrap. */
+  private get isFull(): boolean {
+    const size = 2 ** this.log2Size;
+    return ((this.frame[prod]! ^ this.frame[cons]!) & (2 * size - 1)) === size;
+  }
+
+  private get log2Size(): number {
+    const literal = get(this.frame, wordOf(EVENTQ_BASE), EVENTQ_BASE.fields.LOG2SIZE);
+    return Math.min(literal, this.features.EVENTQS);
+  }
+
+  private get base(): number {
+    const address = getAddress(this.frame, wordOf(EVENTQ_BASE), EVENTQ_BASE.fields.ADDR);
+    const within = address % 2 ** this.features.OAS;
+    return within - (within % (EVENT_BYTES * 2 ** this.log2Size));
+  }
+
+  /** Whether `words` say what the last record said, and the guest has not read that yet. */
+  private isRepetition(words: Uint32Array): boolean {
+    const wrap = 2 ** (this.log2Size + 1) - 1;
+    const { last } = this;
+    if (this.lastIndex < 0 || (this.frame[prod]! & wrap) !== this.lastIndex) return false;
+    if ((this.frame[cons]! & wrap) === this.lastIndex) return false;
+    const ignored = PAGE_EVENTS.has(words[0]! & 0xff) ? 0xfff : 0;
+    for (let i = 0; i < EVENT_BYTES / 4; i++) {
+      const difference = words[i]! ^ last[i]!;
+      if ((i === 4 ? difference & ~ignored : difference) !== 0) return false;
+    }
+    return true;
+  }
+}
