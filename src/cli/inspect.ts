@@ -1,5 +1,5 @@
 import type { Capture } from '../fixtures/capture.js';
-import { Translator } from '../transaction/translate.js';
+import { Translator } from '../transaction/translator.js';
 import { printHead, printStream, printStreams } from './inspect-text.js';
 import { openCapture } from './open-capture.js';
 import { DeviceNames, hex } from './output.js';

@@ -6,7 +6,7 @@ import { enumerate, type Enumeration } from '../ioas/enumerate.js';
 import type { Features } from '../registers/features.js';
 import { Permission } from '../transaction/permissions.js';
 import { describeReason, Reason } from '../transaction/reason.js';
-import { Translator } from '../transaction/translate.js';
+import { Translator } from '../transaction/translator.js';
 import { eventName } from './event-record.js';
 import { openCapture } from './open-capture.js';
 import { DeviceNames, hex, plural } from './output.js';

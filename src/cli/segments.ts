@@ -1,5 +1,5 @@
 import type { Capture } from '../fixtures/capture.js';
-import type { Translator } from '../transaction/translate.js';
+import type { Translator } from '../transaction/translator.js';
 import { Outcome, Translation } from '../transaction/translation.js';
 import type { Halves } from '../memory/u64.js';
 

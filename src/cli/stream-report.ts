@@ -8,7 +8,7 @@ import { effectiveAddressBits } from '../registers/features.js';
 import type { AddressHalf } from '../transaction/context.js';
 import { describeReason, Reason } from '../transaction/reason.js';
 import { illegalSte } from '../transaction/ste-rules.js';
-import type { Translator } from '../transaction/translate.js';
+import type { Translator } from '../transaction/translator.js';
 import { eventName } from './event-record.js';
 import { fieldRecord, hex, hexDoublewords, type DeviceNames, type FieldRecord } from './output.js';
 import { spacesOf, type Space } from '../transaction/survey.js';

@@ -2,7 +2,7 @@ import type { Capture } from '../fixtures/capture.js';
 import { explain } from '../transaction/explain.js';
 import { Access, Permission } from '../transaction/permissions.js';
 import { describeReason } from '../transaction/reason.js';
-import { Translator } from '../transaction/translate.js';
+import { Translator } from '../transaction/translator.js';
 import { Outcome, type Translation } from '../transaction/translation.js';
 import { hexU64, type Halves } from '../memory/u64.js';
 import { UsageError } from './arguments.js';

@@ -12,7 +12,7 @@ import { hexU64 } from '../memory/u64.js';
 import { swapBytes } from './descriptor.js';
 import { Access } from './permissions.js';
 import { describeReason } from './reason.js';
-import { Translator } from './translate.js';
+import { Translator } from './translator.js';
 import { Outcome, Translation } from './translation.js';
 
 /** One step of an explained translation. */

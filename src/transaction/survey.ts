@@ -1,10 +1,11 @@
 import { Event } from '../arch/event.js';
 import { get } from '../arch/field.js';
 import { STE_BYTES, Ste, SteConfig } from '../arch/ste.js';
+import { ABORT } from './configuration.js';
 import { Reason } from './reason.js';
 import type { StreamTable } from './stream.js';
 import { BYPASS } from './substream.js';
-import type { Translator } from './translate.js';
+import type { Translator } from './translator.js';
 import { Translation } from './translation.js';
 
 /** STEs in a page of 4 KiB. */
@@ -117,13 +118,7 @@ function spaceOf(
   const event = translator.resolve(streamId, substreamId, result);
   const { reason } = result;
   const kind =
-    event === BYPASS
-      ? 'bypass'
-      : event !== 0
-        ? 'fault'
-        : reason === Reason.configAbort
-          ? 'abort'
-          : 'stage1';
+    event === BYPASS ? 'bypass' : event === ABORT ? 'abort' : event === 0 ? 'stage1' : 'fault';
   const fetch = event === Event.F_STE_FETCH.id || event === Event.F_CD_FETCH.id;
   const missing = fetch ? result.fetchAddress : -1;
   return { substreamId, kind, event: kind === 'fault' ? event : 0, reason, missing };

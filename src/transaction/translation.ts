@@ -22,6 +22,10 @@ export class Translation {
   event = 0;
   /** Whether the event is to be recorded: CD.R, CR2.RECINVSID. */
   recorded = false;
+  /** The access waits for CMD_RESUME or CMD_STALL_TERM, or would if the device could wait. */
+  stall = false;
+  /** Names the stalled access to the guest: STAG of its record and of CMD_RESUME. */
+  stag = 0;
   /** A {@link Reason}. */
   reason = 0;
 

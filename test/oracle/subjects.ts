@@ -3,7 +3,7 @@ import { featuresOf, implementedFeatures } from '../../src/registers/features.js
 import { SparseMemory } from '../../src/memory/sparse-memory.js';
 import { writeEvent } from '../../src/transaction/fault.js';
 import { Access } from '../../src/transaction/permissions.js';
-import { Translator } from '../../src/transaction/translate.js';
+import { Translator } from '../../src/transaction/translator.js';
 import { Outcome, Translation } from '../../src/transaction/translation.js';
 
 /** What is under test: answers one privileged data access without SubstreamID. */

@@ -1,5 +1,5 @@
 import type { ReferenceOutcome } from '../reference/index.js';
-import type { Translator } from '../../src/transaction/translate.js';
+import type { Translator } from '../../src/transaction/translator.js';
 import type { Translation } from '../../src/transaction/translation.js';
 
 /** How often something was reached in a run, by its name. */

@@ -5,7 +5,7 @@
 import { SparseMemory } from '../../src/memory/sparse-memory.js';
 import { type Features, featuresOf, implementedFeatures } from '../../src/registers/features.js';
 import { Translation } from '../../src/transaction/translation.js';
-import { Translator } from '../../src/transaction/translate.js';
+import { Translator } from '../../src/transaction/translator.js';
 
 /** Bits `[msb:lsb]` of 64-bit word number `word`, as the manual's tables name them, and their value. */
 export type Edit = readonly [word: number, msb: number, lsb: number, value: number | bigint];

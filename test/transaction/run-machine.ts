@@ -3,7 +3,7 @@ import { FRAME_BYTES } from '../../src/arch/registers.js';
 import { featuresOf, implementedFeatures } from '../../src/registers/features.js';
 import { Access } from '../../src/transaction/permissions.js';
 import { describeReason } from '../../src/transaction/reason.js';
-import { Translator } from '../../src/transaction/translate.js';
+import { Translator } from '../../src/transaction/translator.js';
 import { Translation } from '../../src/transaction/translation.js';
 import { difference } from './compare.js';
 import { cover, type Coverage } from './coverage.js';
