@@ -32,9 +32,9 @@ export class CommandQueue {
   private readonly errors: GlobalErrors;
   private readonly executor: CommandExecutor;
   private readonly words = new Uint32Array(COMMAND_BYTES / 4);
-  private legal: Uint8Array;
-  private maxLog2: number;
-  private oas: number;
+  private readonly legal: Uint8Array;
+  private readonly maxLog2: number;
+  private readonly oas: number;
   private base = 0;
   private wrap = 1;
 
@@ -49,14 +49,6 @@ export class CommandQueue {
     this.frame = frame;
     this.errors = errors;
     this.executor = executor;
-    this.legal = legalOpcodes(features);
-    this.maxLog2 = features.CMDQS;
-    this.oas = features.OAS;
-    this.configure();
-  }
-
-  /** Takes over what the features decide. */
-  advertise(features: Features): void {
     this.legal = legalOpcodes(features);
     this.maxLog2 = features.CMDQS;
     this.oas = features.OAS;

@@ -14,10 +14,8 @@ const MSI_ERROR = GERROR.fields.MSI_CMDQ_ABT_ERR;
 /** What to do with a stalled transaction. */
 export const StallAction = { retry: 0, abort: 1, zero: 2 } as const;
 
-/** What commands reach besides translations: stalled transactions and devices with ATS. */
-export interface CommandTargets {
-  /** Configuration caches, TLBs, mirrors: all are told, in this order. */
-  readonly keepers: readonly TranslationKeeper[];
+/** What commands reach: configuration and translations, stalled transactions, devices with ATS. */
+export interface CommandTargets extends TranslationKeeper {
   /** CMD_RESUME: answers the stalled transaction `stag` of a stream; unknown ones are passed over. */
   resume(streamId: number, stag: number, action: number): void;
   /** CMD_STALL_TERM: every stalled transaction of a stream is to abort. */
@@ -33,7 +31,7 @@ export class CommandEmulator implements CommandExecutor {
   private readonly targets: CommandTargets;
   private readonly errors: GlobalErrors;
   private readonly sender: InterruptSender;
-  private features: Features;
+  private readonly features: Features;
   private readonly range = new TlbRange();
 
   constructor(
@@ -45,11 +43,6 @@ export class CommandEmulator implements CommandExecutor {
     this.targets = targets;
     this.errors = errors;
     this.sender = sender;
-    this.features = features;
-  }
-
-  /** Takes over what the features decide. */
-  advertise(features: Features): void {
     this.features = features;
   }
 
@@ -71,11 +64,11 @@ export class CommandEmulator implements CommandExecutor {
         break;
       case Command.TLBI_NH_ALL.opcode:
       case Command.TLBI_NSNH_ALL.opcode:
-        for (const keeper of this.targets.keepers) keeper.invalidateAll();
+        this.targets.invalidateAll();
         break;
       case Command.TLBI_NH_ASID.opcode: {
         const asid = get(words, 0, Command.TLBI_NH_ASID.fields.ASID);
-        for (const keeper of this.targets.keepers) keeper.invalidateAsid(asid);
+        this.targets.invalidateAsid(asid);
         break;
       }
       case Command.TLBI_NH_VA.opcode:
@@ -107,19 +100,19 @@ export class CommandEmulator implements CommandExecutor {
     const streamId = get(words, 0, Command.CFGI_STE.fields.StreamID);
     const count = 2 ** log2;
     const first = log2 === 32 ? 0 : streamId - (streamId % count);
-    for (const keeper of this.targets.keepers) keeper.invalidateStreams(first, first + count - 1);
+    this.targets.invalidateStreams(first, first + count - 1);
   }
 
   private invalidateContext(words: Uint32Array, substreamId: number): void {
     const streamId = get(words, 0, Command.CFGI_CD.fields.StreamID);
-    for (const keeper of this.targets.keepers) keeper.invalidateContext(streamId, substreamId);
+    this.targets.invalidateContext(streamId, substreamId);
   }
 
   private invalidateRange(words: Uint32Array, asid: number): number {
     const { range } = this;
     if (!decodeTlbRange(words, this.features, range)) return Cerror.ILL;
     range.asid = asid;
-    for (const keeper of this.targets.keepers) keeper.invalidateRange(range);
+    this.targets.invalidateRange(range);
     return Cerror.NONE;
   }
 

@@ -162,22 +162,21 @@ export class RegisterFrame {
   /** 1 for both words of a 64-bit register. */
   private readonly wide = new Uint8Array(FRAME_BYTES / 4);
   /** What the ID registers advertise. */
-  features: Features;
+  readonly features: Features;
 
   constructor(features: Features) {
     this.features = features;
     for (const register of Object.values(Register)) {
       if (register.size === 8) this.wide.fill(1, wordOf(register), wordOf(register) + 2);
     }
-    this.advertise(features);
+    writeFeatures(this.words, features);
+    this.applyRules();
     this.reset();
   }
 
-  /** Puts `features` into the ID registers and works out which bits exist. */
-  advertise(features: Features): void {
-    this.features = features;
-    writeFeatures(this.words, features);
-    this.writable.fill(0);
+  /** Works out which bits exist. */
+  private applyRules(): void {
+    const { features } = this;
     for (const [name, rule] of Object.entries(RULES) as [RegisterName, WriteRule][]) {
       if (rule.exists?.(features) === false) continue;
       const register = Register[name];

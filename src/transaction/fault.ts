@@ -1,7 +1,7 @@
 import { Event, EventID } from '../arch/event.js';
 import { get, set, setAddress } from '../arch/field.js';
 import { Access } from './permissions.js';
-import type { Translation } from './translation.js';
+import { Outcome, type Translation } from './translation.js';
 
 /** Fields that records have in common, at the same place wherever they are defined. */
 const { SSV, SubstreamID, StreamID, PnU, InD, RnW, CLASS, InputAddr, FetchAddr } = {
@@ -26,8 +26,8 @@ contents[Event.F_ACCESS.id] = Has.substream | Has.access | Has.class;
 contents[Event.F_PERMISSION.id] = Has.substream | Has.access | Has.class;
 
 /**
- * Writes the event record of a fault as 8 words from `words[at]` (IHI 0070, section 7.3). Stall and
- * STAG are left 0: they belong to who keeps the stalled transaction.
+ * Writes the event record of a fault as 8 words from `words[at]` (IHI 0070, section 7.3); Stall and
+ * STAG when the access stalls.
  * @param oas bits of an output address: FetchAddr has no others.
  */
 export function writeEvent(words: Uint32Array, at: number, fault: Translation, oas: number): void {
@@ -47,6 +47,10 @@ export function writeEvent(words: Uint32Array, at: number, fault: Translation, o
     set(words, at, InD, !isWrite && (fault.access & Access.instruction) !== 0 ? 1 : 0);
     set(words, at, PnU, (fault.access & Access.privileged) !== 0 ? 1 : 0);
     setAddress(words, at, InputAddr, fault.inputHigh, fault.inputLow);
+  }
+  if (fault.outcome === Outcome.stalled) {
+    set(words, at, Event.F_TRANSLATION.fields.Stall, 1);
+    set(words, at, Event.F_TRANSLATION.fields.STAG, fault.stag);
   }
   if ((has & Has.class) !== 0) set(words, at, CLASS, fault.class);
   if ((has & Has.fetch) !== 0) {
