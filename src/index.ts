@@ -38,5 +38,7 @@ export type { Logger } from './log.js';
 export type { TranslationKeeper } from './command/invalidations.js';
 export { TlbRange } from './command/tlb-range.js';
 export type { InterruptLine, Interrupts } from './event/interrupts.js';
+export * from './registers/feature-names.js';
 export * from './registers/feature-set.js';
+export { narrowFeatures } from './registers/feature-narrow.js';
 export type { StalledAccess, StallListener } from './transaction/stall.js';

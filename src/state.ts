@@ -3,7 +3,7 @@ import { get } from './arch/field.js';
 import { Ste } from './arch/ste.js';
 import type { SmmuCore } from './core.js';
 import { hexU64, parseU64, type Halves } from './memory/u64.js';
-import { FEATURE_NAMES } from './registers/feature-set.js';
+import { FEATURE_NAMES } from './registers/feature-names.js';
 import type { Features } from './registers/features.js';
 import { illegalCd } from './transaction/cd-rules.js';
 import { StalledAccess } from './transaction/stall.js';

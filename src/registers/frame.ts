@@ -1,7 +1,7 @@
 import { get, high, isAddress, low, set, type AddressField, type Field } from '../arch/field.js';
 import { FRAME_BYTES, Register, wordOf, type RegisterName } from '../arch/registers.js';
 import type { Features } from './features.js';
-import { writeFeatures } from './feature-set.js';
+import { writeFeatures } from './feature-names.js';
 
 /** What a write to a register sets in motion, once its bits are stored. */
 export const Effect = {
