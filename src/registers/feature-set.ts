@@ -127,7 +127,7 @@ export function chooseFeatures(options: FeatureOptions = {}): Features {
     throw new RangeError(`features.preset is ${preset}: there are qemu, minimal and full`);
   }
   for (const [name, value] of Object.entries(overrides)) {
-    if (!Object.hasOwn(FIELDS, name))
+    if (!(FEATURE_NAMES as readonly string[]).includes(name))
       throw new RangeError(`features.${name}: there is no such feature`);
     if (!Number.isInteger(value))
       throw new RangeError(`features.${name} is ${value}: give an integer`);
