@@ -12,7 +12,7 @@ import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
 import { ConfigurationCache } from './transaction/configuration-cache.js';
 import { writeEvent } from './transaction/fault.js';
-import { StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
+import { nobody, StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
 import { Transactions } from './transaction/translate.js';
 import { Outcome, Translation } from './transaction/translation.js';
 
@@ -139,15 +139,21 @@ export class SmmuCore implements CommandTargets {
     return result.event === 0 ? outcome : this.faulted(result, access, answered);
   }
 
+  /** Ends the life of this core: what still runs stops, and stalled accesses abort. */
+  retire(): void {
+    this.frame.reset();
+    this.terminateStalls();
+  }
+
   resume(streamId: number, stag: number, action: number): void {
     const access = this.stalls.take(streamId, stag);
     if (access === undefined) return;
     if (action === StallAction.retry) this.retry(access);
-    else answer(access, action === StallAction.zero ? Outcome.zeroed : Outcome.aborted);
+    else access.answer(action === StallAction.zero ? Outcome.zeroed : Outcome.aborted);
   }
 
   terminateStalls(streamId?: number): void {
-    for (const access of this.stalls.takeAll(streamId)) answer(access, Outcome.aborted);
+    for (const access of this.stalls.takeAll(streamId)) access.answer(Outcome.aborted);
   }
 
   /** A stall that the guest was not told of yet may be based on what was invalidated: it is retried. */
@@ -203,6 +209,7 @@ export class SmmuCore implements CommandTargets {
     this.transactions.configure(words);
     this.commands.configure();
     words[acknowledged] = now;
+    if (before !== now) this.options.log.debug('CR0 written', { before, now });
     const wasEnabled = (before & 1) !== 0;
     if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
     this.recordHeldStalls();
@@ -278,25 +285,4 @@ export class SmmuCore implements CommandTargets {
     const details = { streamId, substreamId, event, inputHigh, inputLow, access, reason };
     this.options.log.warn('a device access faulted', details);
   }
-}
-
-/** Instead of a listener that a restore has not brought back yet. */
-function nobody(): void {
-  // The answer is lost, as it is when a device is detached.
-}
-
-/** Gives the device its answer. */
-function answer(
-  { streamId, substreamId, inputHigh, inputLow, access, answered }: StalledAccess,
-  outcome: number,
-): void {
-  if (answered === undefined) return;
-  const result = new Translation();
-  result.outcome = outcome;
-  result.streamId = streamId;
-  result.substreamId = substreamId;
-  result.inputHigh = inputHigh;
-  result.inputLow = inputLow;
-  result.access = access;
-  answered(result);
 }

@@ -215,7 +215,7 @@ export class Smmu {
   reset(): void {
     const { core } = this;
     this.core = this.assemble(this.features);
-    core.terminateStalls();
+    core.retire();
     for (const keeper of this.keepers) keeper.invalidateAll();
   }
 

@@ -74,9 +74,11 @@ export class CommandQueue {
    * @returns how many were consumed.
    */
   drain(budget: number): number {
-    const { frame, words, wrap } = this;
+    const { frame, words } = this;
     let done = 0;
     while (done < budget && this.isPending) {
+      // What a command calls may change the queue: nothing of it is kept over a command.
+      const { wrap } = this;
       const read = frame[cons]! & wrap;
       const address = this.base + COMMAND_BYTES * (read & (wrap >>> 1));
       if (!this.memory.load(address, words, 0, COMMAND_BYTES / 4)) {

@@ -37,6 +37,24 @@ export class StalledAccess {
     this.record = record;
     this.answered = answered;
   }
+
+  /** Gives the device its answer: an {@link Outcome} that ends the access. */
+  answer(outcome: number): void {
+    if (this.answered === undefined) return;
+    const result = new Translation();
+    result.outcome = outcome;
+    result.streamId = this.streamId;
+    result.substreamId = this.substreamId;
+    result.inputHigh = this.inputHigh;
+    result.inputLow = this.inputLow;
+    result.access = this.access;
+    this.answered(result);
+  }
+}
+
+/** The listener of an access whose device a restore has not brought back yet: the answer is lost. */
+export function nobody(): void {
+  // Nothing waits for it.
 }
 
 /** The stalled accesses of a vSMMU, at most IDR5.STALL_MAX of them. */

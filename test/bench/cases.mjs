@@ -2,6 +2,7 @@ import {
   enumerate,
   IntervalMap,
   RamMemory,
+  Smmu,
   StreamTable,
   Translation,
   Translator,
@@ -119,6 +120,60 @@ function intervalLookups() {
   };
 }
 
+/** A vSMMU that the guest of {@link guestOf} has set up, with a command queue of 2^8 entries. */
+function smmuOf(pages) {
+  const { memory, guest } = guestOf(pages, { scattered: true });
+  const smmu = new Smmu({ memory });
+  const queue = guest.allocate(16 * 256, 16 * 256);
+  smmu.writeRegister(0x80, 8, BigInt(guest.frame[0x80 / 4]));
+  smmu.writeRegister(0x88, 4, guest.frame[0x88 / 4]);
+  smmu.writeRegister(0x90, 8, BigInt(queue) | 8n);
+  smmu.writeRegister(0x20, 4, 0x9);
+  return { memory, smmu, queue };
+}
+
+function registerWrites() {
+  const { smmu } = smmuOf(16);
+  return () => {
+    // CR1 while enabled, IRQ_CTRL, GERRORN, EVENTQ_CONS: ignored, stored, with and without effect.
+    for (let i = 0; i < 2500; i++) {
+      smmu.writeRegister(0x28, 4, 0xd75);
+      smmu.writeRegister(0x50, 4, 5);
+      smmu.writeRegister(0x64, 4, 0);
+      smmu.writeRegister(0x100ac, 4, 0);
+    }
+    return 10_000;
+  };
+}
+
+/** TLBI_NH_VA commands, 255 for each write of CMDQ_PROD. */
+function commandDecode() {
+  const { memory, smmu, queue } = smmuOf(16);
+  const words = Uint32Array.from([0x12, 0x0001_0000, 0x1234_5001, 0x0]);
+  for (let i = 0; i < 256; i++) memory.store(queue + 16 * i, words, 0, 4);
+  let prod = 0;
+  return () => {
+    for (let round = 0; round < 64; round++) {
+      prod = (prod + 255) & 0x1ff;
+      smmu.writeRegister(0x98, 4, prod);
+    }
+    if (smmu.readRegister(0x9c, 4) !== prod) throw new Error('commands are left');
+    return 64 * 255;
+  };
+}
+
+function cachedTranslations() {
+  const { smmu } = smmuOf(4096);
+  const result = new Translation();
+  const lows = Int32Array.from(shuffled(4096), (page) => IOVA_LOW + page * 4096 + 0x123);
+  return () => {
+    for (let i = 0; i < 4096; i++) {
+      if (smmu.translate(STREAM, -1, IOVA_HIGH, lows[i], 0, result) !== 0) throw new Error('fault');
+    }
+    return 4096;
+  };
+}
+
 /** Every benchmark by name. */
 export const cases = {
   'walk-4k-256': { unit: 'ns/walk', measure: () => nanoseconds(walks(256)) },
@@ -142,5 +197,11 @@ export const cases = {
   },
   'ste-decode': { unit: 'ns/STE', measure: () => nanoseconds(steDecode()) },
   'translate-uncached': { unit: 'ns/access', measure: () => nanoseconds(uncachedTranslations()) },
+  'register-write': { unit: 'ns/write', measure: () => nanoseconds(registerWrites()) },
+  'command-decode': { unit: 'ns/command', measure: () => nanoseconds(commandDecode()) },
+  'translate-config-cached': {
+    unit: 'ns/access',
+    measure: () => nanoseconds(cachedTranslations()),
+  },
   'interval-find-65536': { unit: 'ns/look-up', measure: () => nanoseconds(intervalLookups()) },
 };
