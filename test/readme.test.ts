@@ -45,6 +45,17 @@ test('the sample of the README prints what the README says', async () => {
   ]);
 });
 
+test('the sample of docs/embedding.md prints what happens', async () => {
+  const [sample, ...others] = samples('docs/embedding.md');
+  expect(others).toEqual([]);
+  expect(await run(sample!)).toEqual([
+    'CR0ACK 0x5',
+    'interrupt: eventq',
+    'true event 0x4',
+    '[object Object]',
+  ]);
+});
+
 describe('the samples of docs/fixtures.md run', () => {
   const all = samples('docs/fixtures.md');
 
