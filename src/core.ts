@@ -96,6 +96,9 @@ export class SmmuCore implements CommandTargets {
       case Effect.CMDQ_BASE:
         this.commands.configure();
         break;
+      case Effect.EVENTQ_BASE:
+        this.events.configure();
+        break;
       case Effect.EVENTQ:
         this.recordHeldStalls();
         break;

@@ -81,13 +81,30 @@ export default defineConfig([
     },
   },
   {
+    files: ['src/command/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            { group: ['../transaction/*'], message: 'transaction and command meet in core.ts.' },
+            {
+              group: ['node:*', ...nodeBuiltins],
+              message: 'Node built-ins live in src/node and src/cli.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     files: ['src/transaction/**/*.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
         {
           patterns: [
-            { group: ['../command/*'], message: 'transaction and command meet in smmu.ts.' },
+            { group: ['../command/*'], message: 'transaction and command meet in core.ts.' },
             {
               group: ['node:*', ...nodeBuiltins],
               message: 'Node built-ins live in src/node and src/cli.',

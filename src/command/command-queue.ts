@@ -55,13 +55,14 @@ export class CommandQueue {
     this.configure();
   }
 
-  /** Takes over CMDQ_BASE. */
+  /** Takes over CMDQ_BASE; index bits of CONS beyond the queue's size read as 0. */
   configure(): void {
     const at = wordOf(CMDQ_BASE);
     const log2 = Math.min(get(this.frame, at, CMDQ_BASE.fields.LOG2SIZE), this.maxLog2);
     const address = getAddress(this.frame, at, CMDQ_BASE.fields.ADDR) % 2 ** this.oas;
     this.base = address - (address % Math.max(32, COMMAND_BYTES * 2 ** log2));
     this.wrap = 2 ** (log2 + 1) - 1;
+    set(this.frame, cons, CMDQ_CONS.fields.RD, this.frame[cons]! & this.wrap);
   }
 
   /** Whether a command waits that could be executed now. */

@@ -61,6 +61,12 @@ export class EventQueue {
     this.sender = sender;
   }
 
+  /** Index bits of PROD beyond the queue's size read as 0. */
+  configure(): void {
+    const wrap = 2 ** (this.log2Size + 1) - 1;
+    set(this.frame, prod, EVENTQ_PROD.fields.WR, this.frame[prod]! & wrap);
+  }
+
   /** Whether a record could be written now: on, not full, no abort waiting. */
   get isWritable(): boolean {
     return this.isOn && !this.isFull;

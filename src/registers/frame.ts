@@ -15,6 +15,7 @@ export const Effect = {
   CMDQ_BASE: 7,
   EVENTQ: 8,
   CR2: 9,
+  EVENTQ_BASE: 10,
 } as const;
 
 /** Which enables keep a register from being written (IHI 0070, section 6.3). */
@@ -77,8 +78,8 @@ const RULES: Partial<Record<RegisterName, WriteRule>> = {
   CR2: {
     guard: Guard.smmu,
     effect: Effect.CR2,
-    // Without broadcast TLB maintenance PTM is RES0, but drivers set it and some read it back.
-    fields: () => [CR2.fields.RECINVSID, CR2.fields.PTM],
+    // E2H needs Hyp, PTM needs BTM, REC_CFG_ATS needs PASIDTT: none is advertised.
+    fields: () => [CR2.fields.RECINVSID],
   },
   GBPA: { guard: Guard.gbpa, effect: Effect.GBPA },
   IRQ_CTRL: {
@@ -122,12 +123,12 @@ const RULES: Partial<Record<RegisterName, WriteRule>> = {
   },
   CMDQ_BASE: { guard: Guard.cmdq, effect: Effect.CMDQ_BASE },
   CMDQ_PROD: { guard: Guard.none, effect: Effect.CMDQ_PROD },
-  CMDQ_CONS: { guard: Guard.cmdq, effect: Effect.none },
-  EVENTQ_BASE: { guard: Guard.eventq, effect: Effect.none },
+  CMDQ_CONS: { guard: Guard.cmdq, effect: Effect.CMDQ_BASE },
+  EVENTQ_BASE: { guard: Guard.eventq, effect: Effect.EVENTQ_BASE },
   EVENTQ_IRQ_CFG0: { guard: Guard.eventqIrq, effect: Effect.none, exists: hasMsi },
   EVENTQ_IRQ_CFG1: { guard: Guard.eventqIrq, effect: Effect.none, exists: hasMsi },
   EVENTQ_IRQ_CFG2: { guard: Guard.eventqIrq, effect: Effect.none, exists: hasMsi },
-  EVENTQ_PROD: { guard: Guard.eventq, effect: Effect.none },
+  EVENTQ_PROD: { guard: Guard.eventq, effect: Effect.EVENTQ_BASE },
   EVENTQ_CONS: { guard: Guard.none, effect: Effect.EVENTQ },
   PRIQ_BASE: { guard: Guard.priq, effect: Effect.none, exists: hasPri },
   PRIQ_IRQ_CFG0: { guard: Guard.priqIrq, effect: Effect.none, exists: hasPriMsi },
