@@ -211,8 +211,8 @@ export class RegisterFrame {
   /** Whether an access of `size` bytes at byte `offset` is one that the registers answer. */
   accepts(offset: number, size: number): boolean {
     if (offset < 0 || offset + size > FRAME_BYTES) return false;
-    if (size === 4) return (offset & 3) === 0;
-    return size === 8 && (offset & 7) === 0 && this.wide[offset >>> 2] === 1;
+    if (size === 4) return offset % 4 === 0;
+    return size === 8 && offset % 8 === 0 && this.wide[offset >>> 2] === 1;
   }
 
   /** Stores `value` into the word, as far as software may, and returns the {@link Effect}. */
@@ -241,9 +241,8 @@ export class RegisterFrame {
       const enables = this.words[wordOf(CR0)]!;
       return ((enables & 1) === 0 ? CR1_TABLE : 0) | ((enables & 0b1110) === 0 ? CR1_QUEUE : 0);
     }
-    // Update reads as 0 at once: the change takes effect within the write.
-    if (guard === Guard.gbpa)
-      return get(new Uint32Array([value]), 0, GBPA.fields.Update) === 1 ? 0x7fff_ffff : 0;
+    // Update, bit 31, reads as 0 at once: the change takes effect within the write.
+    if (guard === Guard.gbpa) return value >>> 31 === 1 ? 0x7fff_ffff : 0;
     const [register, field] = GUARDS[guard]!;
     return get(this.words, register, field) === 0 ? -1 : 0;
   }

@@ -47,8 +47,11 @@ export class Walker {
     if (broken !== Reason.none) {
       return fault(result, Event.F_TRANSLATION.id, broken, half.startLevel);
     }
-    const words = this.words;
-    const { bitsPerLevel } = half;
+    // In locals: a memory that is not inlined could change any field from one level to the next.
+    const { words, memory } = this;
+    const { bitsPerLevel, addressMask, spreadMask, spreadShift, flat } = half;
+    const { bigEndian, beyondOutput } = context;
+    const tableMask = -1 << half.granuleLog2;
     let level = half.startLevel;
     let shift = half.startShift;
     let mask = half.startMask;
@@ -63,27 +66,27 @@ export class Walker {
           : ((inputLow >>> shift) | (inputHigh << (32 - shift))) & mask;
       // A table is aligned to its size: the sum stays within the low word.
       const addressLow = tableLow | (index << 3);
-      if (!this.memory.load64(tableHigh, addressLow, words)) {
+      if (!memory.load64(tableHigh, addressLow, words)) {
         return fetchFault(result, tableHigh, addressLow, Reason.descriptorFetch, level);
       }
       let low = words[0]!;
       let high = words[1]!;
-      if (context.bigEndian) {
+      if (bigEndian) {
         low = swapBytes(words[1]!);
         high = swapBytes(words[0]!);
       }
       if ((low & 1) === 0) {
         return fault(result, Event.F_TRANSLATION.id, Reason.descriptorInvalid, level);
       }
-      const addressHigh = addressHighOf(half, high, low);
+      const addressHigh = (high & addressMask) | ((low & spreadMask) << spreadShift);
 
       if (level < 3 && (low & 2) !== 0) {
-        if ((addressHigh & context.beyondOutput) !== 0) {
+        if ((addressHigh & beyondOutput) !== 0) {
           return fault(result, Event.F_ADDR_SIZE.id, Reason.tableAddress, level);
         }
         tableHigh = addressHigh;
-        tableLow = low & (-1 << half.granuleLog2);
-        if (!half.flat) tableBits |= high;
+        tableLow = low & tableMask;
+        if (!flat) tableBits |= high;
         level++;
         shift -= bitsPerLevel;
         mask = (1 << bitsPerLevel) - 1;
