@@ -32,7 +32,7 @@ export * from './transaction/explain.js';
 export * from './memory/recording-memory.js';
 export * from './print.js';
 export * from './smmu.js';
-export type { SmmuState } from './state.js';
+export type { SmmuState, Words } from './state.js';
 export type { EventStats, SmmuStats } from './stats.js';
 export type { Logger } from './log.js';
 export type { TranslationKeeper } from './command/invalidations.js';

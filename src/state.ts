@@ -11,7 +11,7 @@ import { illegalSte } from './transaction/ste-rules.js';
 import { Translation } from './transaction/translation.js';
 
 /** 32-bit words as hexadecimal strings. */
-type Words = readonly string[];
+export type Words = readonly string[];
 
 /** The state of a vSMMU: what {@link Smmu.save} gives. Plain values; versioned. */
 export interface SmmuState {

@@ -2,7 +2,7 @@ import { contiguousEntries } from '../arch/granule.js';
 import { Event, EventClass } from '../arch/event.js';
 import { Exchange, type GuestMemory } from '../memory/guest-memory.js';
 import type { AddressHalf, Context } from './context.js';
-import { addressHighOf, permissionIndex, swapBytes } from './descriptor.js';
+import { permissionIndex, swapBytes } from './descriptor.js';
 import { Access, NEEDED, Permission } from './permissions.js';
 import { Reason } from './reason.js';
 import type { Translation } from './translation.js';
