@@ -64,7 +64,7 @@ export class SmmuCore implements CommandTargets {
     this.options = options;
     this.frame = new RegisterFrame(features);
     const { words } = this.frame;
-    const sender = new InterruptSender(memory, words, options.interrupts);
+    const sender = new InterruptSender(memory, words, options.interrupts, features.OAS);
     this.errors = new GlobalErrors(words, sender);
     this.configurations = new ConfigurationCache(memory, features, CONFIGURATION_LIMIT);
     this.transactions = new Transactions(memory, features, this.configurations);
@@ -164,7 +164,9 @@ export class SmmuCore implements CommandTargets {
     if (!this.invalidated) return;
     this.invalidated = false;
     for (const access of [...this.stalls.accesses.values()]) {
-      if (access.recorded) continue;
+      // Who gets an answer may end other stalls.
+      const waits = this.stalls.accesses.get(access.stag) === access;
+      if (access.recorded || !waits) continue;
       this.stalls.accesses.delete(access.stag);
       this.retry(access);
     }
@@ -257,13 +259,16 @@ export class SmmuCore implements CommandTargets {
     for (const access of this.stalls.accesses.values()) {
       if (access.recorded) continue;
       if (!this.events.isWritable) return;
-      access.recorded = this.send(access.record, false) === Recorded.written;
+      // Before the interrupt: its handler may make room, and what is held would be sent again.
+      access.recorded = true;
+      if (this.send(access.record, false) !== Recorded.written) access.recorded = false;
     }
   }
 
   private send(record: Uint32Array, mergeable: boolean): number {
+    const event = record[0]! & 0xff;
     const became = this.events.record(record, mergeable);
-    const index = 8 * (record[0]! & 0xff) + became;
+    const index = 8 * event + became;
     this.eventCounts[index] = this.eventCounts[index]! + 1;
     return became;
   }

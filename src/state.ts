@@ -118,14 +118,22 @@ function restoreRegisters(core: SmmuCore, state: SmmuState): void {
     const word = wordOf(register);
     const identification = register.access === 'RO' && !MUTABLE.has(name);
     check(!identification || before[word] === halves.low, what, 'what the features say');
+    const possible =
+      register.access === 'RO'
+        ? name !== 'GERROR' || core.frame.canHold(word, halves.low)
+        : core.frame.canHold(word, halves.low) &&
+          (register.size === 4 || core.frame.canHold(word + 1, halves.high));
+    check(possible, what, 'of bits that the register has');
     words[word] = halves.low;
     if (register.size === 8) words[word + 1] = halves.high;
   }
   for (const name of Object.keys(state.registers)) {
     check(Object.hasOwn(Register, name), `registers.${name}`, 'the name of a register');
   }
-  const unacknowledged = words[wordOf(Register.CR0)] !== words[wordOf(Register.CR0ACK)];
-  check(!unacknowledged, 'registers.CR0ACK', 'equal to CR0');
+  for (const name of ['CR0', 'IRQ_CTRL'] as const) {
+    const acknowledged = words[wordOf(Register[name])] === words[wordOf(Register[`${name}ACK`])];
+    check(acknowledged, `registers.${name}ACK`, `equal to ${name}`);
+  }
 }
 
 /** Registers that software only reads, but that change. */
@@ -143,10 +151,13 @@ function restoreConfigurations(core: SmmuCore, state: SmmuState): void {
     const legal = get(ste, 0, Ste.V) === 1 && illegalSte(ste, 0, features) === 0;
     check(legal, `${what}.ste`, 'a legal STE');
     const stream = core.configurations.keepStream(streamId, ste);
-    for (const [j, { index, cd }] of saved.cds.entries()) {
-      const words = parseWords(`${what}.cds[${j}].cd`, cd, 16);
-      check(illegalCd(words, 0, ste, 0, features) === 0, `${what}.cds[${j}].cd`, 'a legal CD');
-      const at = integer(`${what}.cds[${j}].index`, index, 0, 2 ** 20 - 1);
+    for (const [j, context] of saved.cds.entries()) {
+      const which = `${what}.cds[${j}]`;
+      check(isObject(context), which, 'an object');
+      const words = parseWords(`${which}.cd`, context.cd, 16);
+      check(illegalCd(words, 0, ste, 0, features) === 0, `${which}.cd`, 'a legal CD');
+      const at = integer(`${which}.index`, context.index, 0, 2 ** 20 - 1);
+      check(!stream.contexts.has(at), `${which}.index`, 'there only once');
       core.configurations.keepContext(stream, at, words);
     }
   }

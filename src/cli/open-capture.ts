@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Capture } from '../fixtures/capture.js';
 import { InputError } from '../fixtures/input-error.js';
-import { readCapture, readCaptureText } from '../node/capture-folder.js';
+import { readCapture, readCaptureText, readCompressedText } from '../node/capture-folder.js';
 
 /**
  * Reads the capture in `folder`.
@@ -30,4 +30,12 @@ export interface CaptureText {
  */
 export function openCaptureText(folder: string, name: string): CaptureText {
   return { file: join(folder, name), text: readCaptureText(folder, name) };
+}
+
+/**
+ * Reads a gzip-compressed text file of the capture in `folder`.
+ * @throws InputError in plain words when it cannot be read.
+ */
+export function openCompressedText(folder: string, name: string): CaptureText {
+  return { file: join(folder, name), text: readCompressedText(folder, name) };
 }

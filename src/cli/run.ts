@@ -7,8 +7,10 @@ import {
   parseStreamId,
   parseSubstreamId,
 } from './arguments.js';
+import { conform, type ConformOptions } from './conform.js';
 import { inspect } from './inspect.js';
 import { ioas, type IoasOptions } from './ioas.js';
+import { replay } from './replay.js';
 import { Exit, Terminal, type Streams } from './terminal.js';
 import { translate, type TranslateOptions } from './translate.js';
 import { verify } from './verify.js';
@@ -111,16 +113,44 @@ function programOf(session: Session): Command {
   verifyCommand.action(async (capture: string, options: { json?: true }) => {
     session.status = await verify(terminal, capture, options);
   });
+
+  const replayCommand = addCommand(
+    program,
+    'replay',
+    'replay the trace.jsonl.gz of the capture through the vSMMU',
+  );
+  addExample(replayCommand, 'vsmmu replay captures/linux');
+  replayCommand.action(async (capture: string, options: { json?: true }) => {
+    session.status = await replay(terminal, capture, options);
+  });
+
+  const conformCommand = configure(
+    program.command('conform').description('run conformance cases on the vSMMU'),
+  )
+    .argument('<cases>', 'JSON Lines with a case each, or that compressed with gzip')
+    .argument('[results]', 'answers of another implementation, to compare with')
+    .option('-o, --out <file>', 'write the answers of the vSMMU, compressed for a name in .gz');
+  addExample(conformCommand, 'vsmmu conform cases.jsonl.gz results.jsonl.gz');
+  conformCommand.action(
+    async (cases: string, results: string | undefined, options: ConformOptions) => {
+      session.status = await conform(terminal, cases, results, options);
+    },
+  );
   return program;
 }
 
 function addCommand(program: Command, name: string, description: string): Command {
-  return program
-    .command(name)
-    .description(description)
-    .argument('<capture>', 'folder with capture.json and memory.bin.gz')
+  return configure(program.command(name).description(description)).argument(
+    '<capture>',
+    'folder with capture.json and memory.bin.gz',
+  );
+}
+
+/** What all commands have. */
+function configure(command: Command): Command {
+  return command
     .option('--json', 'print JSON for programs')
-    .showHelpAfterError(`See \`vsmmu ${name} --help\`.`)
+    .showHelpAfterError(`See \`vsmmu ${command.name()} --help\`.`)
     .helpOption('-h, --help', 'print this help');
 }
 

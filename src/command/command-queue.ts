@@ -37,6 +37,8 @@ export class CommandQueue {
   private readonly oas: number;
   private base = 0;
   private wrap = 1;
+  /** Index of the command that is being executed; -1 for none. */
+  private executing = -1;
 
   constructor(
     memory: GuestMemory,
@@ -58,6 +60,8 @@ export class CommandQueue {
   /** Takes over CMDQ_BASE; index bits of CONS beyond the queue's size read as 0. */
   configure(): void {
     const at = wordOf(CMDQ_BASE);
+    // The guest must not see the queue off before the command that is being executed is consumed.
+    if (get(this.frame, wordOf(CR0), CR0.fields.CMDQEN) === 0) this.consume();
     const log2 = Math.min(get(this.frame, at, CMDQ_BASE.fields.LOG2SIZE), this.maxLog2);
     const address = getAddress(this.frame, at, CMDQ_BASE.fields.ADDR) % 2 ** this.oas;
     this.base = address - (address % Math.max(32, COMMAND_BYTES * 2 ** log2));
@@ -71,33 +75,37 @@ export class CommandQueue {
   }
 
   /**
-   * Executes commands until the queue is empty, off or stopped, or `budget` of them are done.
-   * @returns how many were consumed.
+   * Executes commands until the queue is empty, off or stopped, or `budget` of them were tried. What
+   * they reach may write registers, as a guest does that handles an interrupt at once.
    */
-  drain(budget: number): number {
+  drain(budget: number): void {
     const { frame, words } = this;
-    let done = 0;
-    while (done < budget && this.isPending) {
-      // What a command calls may change the queue: nothing of it is kept over a command.
-      const { wrap } = this;
-      const read = frame[cons]! & wrap;
-      const address = this.base + COMMAND_BYTES * (read & (wrap >>> 1));
+    for (let left = budget; left > 0 && this.isPending; left--) {
+      const read = frame[cons]! & this.wrap;
+      const address = this.base + COMMAND_BYTES * (read & (this.wrap >>> 1));
       if (!this.memory.load(address, words, 0, COMMAND_BYTES / 4)) {
         this.fail(Cerror.ABT);
-        break;
+        continue;
       }
       const opcode = words[0]! & 0xff;
       const illegal = this.legal[opcode] === 0 || hasIllegalFields(words, opcode);
+      this.executing = read;
       const error = illegal ? Cerror.ILL : this.executor.execute(words, opcode);
       if (error !== Cerror.NONE) {
+        this.executing = -1;
         this.fail(error);
-        break;
+        continue;
       }
-      frame[cons] = (read + 1) & wrap;
       this.counts[opcode] = this.counts[opcode]! + 1;
-      done++;
+      this.consume();
     }
-    return done;
+  }
+
+  /** CONS moves past the command that is being executed, if it has not yet. */
+  private consume(): void {
+    if (this.executing < 0) return;
+    this.frame[cons] = (this.executing + 1) & this.wrap;
+    this.executing = -1;
   }
 
   private get isRunning(): boolean {

@@ -61,8 +61,12 @@ export class EventQueue {
     this.sender = sender;
   }
 
-  /** Index bits of PROD beyond the queue's size read as 0. */
+  /**
+   * Takes over EVENTQ_BASE and EVENTQ_PROD: what was recorded before is forgotten. Index bits of PROD
+   * beyond the queue's size read as 0.
+   */
   configure(): void {
+    this.lastIndex = -1;
     const wrap = 2 ** (this.log2Size + 1) - 1;
     set(this.frame, prod, EVENTQ_PROD.fields.WR, this.frame[prod]! & wrap);
   }

@@ -24,9 +24,12 @@ export class InterruptSender {
   private readonly memory: GuestMemory;
   private readonly frame: Uint32Array;
   private readonly interrupts: Interrupts;
+  private readonly addressLimit: number;
   private readonly data = new Uint32Array(1);
 
-  constructor(memory: GuestMemory, frame: Uint32Array, interrupts: Interrupts) {
+  /** @param oas bits of a physical address: an address of a message has no others. */
+  constructor(memory: GuestMemory, frame: Uint32Array, interrupts: Interrupts, oas: number) {
+    this.addressLimit = 2 ** oas;
     this.memory = memory;
     this.frame = frame;
     this.interrupts = interrupts;
@@ -40,7 +43,9 @@ export class InterruptSender {
   raise(source: 'eventq' | 'gerror' | 'priq'): boolean {
     const { config, payload } = SOURCES[source];
     const address = getAddress(this.frame, wordOf(config), config.fields.ADDR);
-    if (address !== 0) return this.message(address, this.frame[wordOf(payload)]!);
+    if (address !== 0) {
+      return this.message(address % this.addressLimit, this.frame[wordOf(payload)]!);
+    }
     this.interrupts.wired?.(source);
     return true;
   }

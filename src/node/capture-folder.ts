@@ -23,7 +23,18 @@ export function readCapture(folder: string): Capture {
  * @throws InputError when it cannot be read.
  */
 export function readCaptureText(folder: string, name: string): string {
-  const bytes = readFile(folder, name);
+  return decode(folder, name, readFile(folder, name));
+}
+
+/**
+ * Reads a gzip-compressed text file of a capture folder.
+ * @throws InputError when it cannot be read.
+ */
+export function readCompressedText(folder: string, name: string): string {
+  return decode(folder, name, gunzip(folder, name));
+}
+
+function decode(folder: string, name: string, bytes: Buffer): string {
   try {
     return bytes.toString('utf8');
   } catch (error) {
@@ -32,7 +43,7 @@ export function readCaptureText(folder: string, name: string): string {
   }
 }
 
-function gunzip(folder: string, name: string): Uint8Array {
+function gunzip(folder: string, name: string): Buffer {
   const compressed = readFile(folder, name);
   try {
     return gunzipSync(compressed, { maxOutputLength: MAX_BYTES });

@@ -81,7 +81,12 @@ const RULES: Partial<Record<RegisterName, WriteRule>> = {
     // E2H needs Hyp, PTM needs BTM, REC_CFG_ATS needs PASIDTT: none is advertised.
     fields: () => [CR2.fields.RECINVSID],
   },
-  GBPA: { guard: Guard.gbpa, effect: Effect.GBPA },
+  GBPA: {
+    guard: Guard.gbpa,
+    effect: Effect.GBPA,
+    // Update reads as 0 at once: the change takes effect within the write.
+    fields: () => Object.values(GBPA.fields).filter((field) => field !== GBPA.fields.Update),
+  },
   IRQ_CTRL: {
     guard: Guard.none,
     effect: Effect.IRQ_CTRL,
@@ -223,6 +228,12 @@ export class RegisterFrame {
     return this.effects[word]!;
   }
 
+  /** Whether the word of a register that changes can have come to hold `value`. */
+  canHold(word: number, value: number): boolean {
+    const like = word === wordOf(Register.GERROR) ? wordOf(GERRORN) : word;
+    return (value & ~this.writable[like]!) === 0;
+  }
+
   /** Value of a field of a 32-bit register. */
   get(name: RegisterName, field: Field): number {
     return get(this.words, wordOf(Register[name]), field);
@@ -241,8 +252,7 @@ export class RegisterFrame {
       const enables = this.words[wordOf(CR0)]!;
       return ((enables & 1) === 0 ? CR1_TABLE : 0) | ((enables & 0b1110) === 0 ? CR1_QUEUE : 0);
     }
-    // Update, bit 31, reads as 0 at once: the change takes effect within the write.
-    if (guard === Guard.gbpa) return value >>> 31 === 1 ? 0x7fff_ffff : 0;
+    if (guard === Guard.gbpa) return value >>> 31 === 1 ? -1 : 0; // Update, bit 31.
     const [register, field] = GUARDS[guard]!;
     return get(this.words, register, field) === 0 ? -1 : 0;
   }

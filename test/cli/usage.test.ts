@@ -24,7 +24,7 @@ describe('vsmmu, help and version', () => {
     expect(await cli(['--version'])).toEqual({ status: 0, out: `${manifest.version}\n`, err: '' });
   });
 
-  test.each([[], ['inspect'], ['ioas'], ['translate'], ['verify']])(
+  test.each([[], ['inspect'], ['ioas'], ['translate'], ['verify'], ['replay'], ['conform']])(
     '%s --help has an example',
     async (...command) => {
       const argv = command.filter((word) => typeof word === 'string');
