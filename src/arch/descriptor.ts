@@ -57,11 +57,3 @@ export const LeafDescriptor = {
 
 /** Bytes of a descriptor. */
 export const DESCRIPTOR_BYTES = 8;
-
-/** Memory types that a byte of MAIR names (DDI 0487, section D8.5; reserved values as IHI 0070 defines them). */
-export const MemoryType = { device: 0, normal: 1 } as const;
-
-/** Which memory type the MAIR byte `attribute` names; a {@link MemoryType}. */
-export function memoryTypeOf(attribute: number): number {
-  return attribute >> 4 === 0 ? MemoryType.device : MemoryType.normal;
-}
