@@ -41,6 +41,8 @@ export interface SmmuState {
   readonly lastEvent: { readonly record: Words; readonly index: number };
   /** Something was invalidated since the last CMD_SYNC. */
   readonly invalidated: boolean;
+  /** The guest has enabled something: the features stay as they are. */
+  readonly frozen: boolean;
 }
 
 const VERSION = 1;
@@ -76,6 +78,7 @@ export function saveState(core: SmmuCore): SmmuState {
     lastStag: core.stalls.lastStag,
     lastEvent: { record: wordsOf(core.events.last), index: core.events.lastIndex },
     invalidated: core.invalidated,
+    frozen: core.frozen,
   };
 }
 
@@ -101,7 +104,10 @@ export function restoreState(core: SmmuCore, state: SmmuState): void {
   core.invalidated = state.invalidated;
   core.transactions.configure(core.frame.words);
   core.commands.configure();
-  core.frozen = core.frame.words[wordOf(Register.CR0)] !== 0;
+  const enabled = core.frame.words[wordOf(Register.CR0)] !== 0;
+  check(typeof state.frozen === 'boolean', 'frozen', 'true or false');
+  check(state.frozen || !enabled, 'frozen', 'true, since something is enabled');
+  core.frozen = state.frozen;
 }
 
 function restoreRegisters(core: SmmuCore, state: SmmuState): void {

@@ -101,6 +101,17 @@ describe('save and restore', () => {
     expect(copy.read(R.CMDQ_CONS)).toBe(3);
   });
 
+  test('features that the guest has relied on stay as they are, though nothing is enabled now', () => {
+    const machine = new SmmuMachine(OPTIONS);
+    machine.write(R.CR0, 0x1);
+    machine.write(R.CR0, 0x0);
+    const fresh = new SmmuMachine(OPTIONS);
+    fresh.smmu.restore(through(machine.smmu.save()));
+    expect(() => {
+      fresh.smmu.narrow(fresh.smmu.features);
+    }).toThrow(/narrow its features before/);
+  });
+
   test('a vSMMU in use is not restored into', () => {
     const machine = new SmmuMachine(OPTIONS).start();
     const state = machine.smmu.save();
