@@ -11,7 +11,7 @@ import type { GuestMemory } from './memory/guest-memory.js';
 import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
 import { ConfigurationCache } from './transaction/configuration-cache.js';
-import { writeEvent } from './transaction/fault.js';
+import { eventOf, writeEvent } from './transaction/fault.js';
 import { nobody, StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
 import { Transactions } from './transaction/translate.js';
 import { Outcome, Translation } from './transaction/translation.js';
@@ -209,13 +209,13 @@ export class SmmuCore implements CommandTargets {
     const { words } = this.frame;
     const acknowledged = wordOf(Register.CR0ACK);
     const before = words[acknowledged]!;
+    const wasEnabled = get(words, acknowledged, CR0.fields.SMMUEN) === 1;
     const now = words[wordOf(CR0)]!;
     if (now !== 0) this.frozen = true;
     this.transactions.configure(words);
     this.commands.configure();
     words[acknowledged] = now;
     if (before !== now) this.options.log.debug('CR0 written', { before, now });
-    const wasEnabled = (before & 1) !== 0;
     if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
     this.recordHeldStalls();
     this.kick();
@@ -266,7 +266,8 @@ export class SmmuCore implements CommandTargets {
   }
 
   private send(record: Uint32Array, mergeable: boolean): number {
-    const event = record[0]! & 0xff;
+    // Before the record is sent: an interrupt may bring the next one into the same words.
+    const event = eventOf(record, 0);
     const became = this.events.record(record, mergeable);
     const index = 8 * event + became;
     this.eventCounts[index] = this.eventCounts[index]! + 1;

@@ -98,6 +98,7 @@ export function restoreState(core: SmmuCore, state: SmmuState): void {
   restoreConfigurations(core, state);
   restoreStalls(core, state);
   check(isObject(state.lastEvent), 'lastEvent', 'an object');
+  core.events.configure();
   core.events.last.set(parseWords('lastEvent.record', state.lastEvent.record, 8));
   core.events.lastIndex = integer('lastEvent.index', state.lastEvent.index, -1, 0xf_ffff);
   check(typeof state.invalidated === 'boolean', 'invalidated', 'true or false');

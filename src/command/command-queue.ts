@@ -1,9 +1,10 @@
-import { Cerror, COMMAND_BYTES } from '../arch/command.js';
-import { get, getAddress, set } from '../arch/field.js';
+import { Cerror, COMMAND_BYTES, CommandOpcode } from '../arch/command.js';
+import { get, set } from '../arch/field.js';
 import { Register, wordOf } from '../arch/registers.js';
 import type { GlobalErrors } from '../event/global-error.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
+import { QueueGeometry } from '../registers/queue-geometry.js';
 import { hasIllegalFields, legalOpcodes } from './legality.js';
 
 const { CR0, CMDQ_BASE, CMDQ_CONS, GERROR } = Register;
@@ -33,10 +34,7 @@ export class CommandQueue {
   private readonly executor: CommandExecutor;
   private readonly words = new Uint32Array(COMMAND_BYTES / 4);
   private readonly legal: Uint8Array;
-  private readonly maxLog2: number;
-  private readonly oas: number;
-  private base = 0;
-  private wrap = 1;
+  private readonly geometry: QueueGeometry;
   /** Index of the command that is being executed; -1 for none. */
   private executing = -1;
 
@@ -52,26 +50,21 @@ export class CommandQueue {
     this.errors = errors;
     this.executor = executor;
     this.legal = legalOpcodes(features);
-    this.maxLog2 = features.CMDQS;
-    this.oas = features.OAS;
-    this.configure();
+    const { CMDQS, OAS } = features;
+    this.geometry = new QueueGeometry(frame, CMDQ_BASE, COMMAND_BYTES, CMDQS, OAS);
   }
 
   /** Takes over CMDQ_BASE; index bits of CONS beyond the queue's size read as 0. */
   configure(): void {
-    const at = wordOf(CMDQ_BASE);
     // The guest must not see the queue off before the command that is being executed is consumed.
     if (get(this.frame, wordOf(CR0), CR0.fields.CMDQEN) === 0) this.consume();
-    const log2 = Math.min(get(this.frame, at, CMDQ_BASE.fields.LOG2SIZE), this.maxLog2);
-    const address = getAddress(this.frame, at, CMDQ_BASE.fields.ADDR) % 2 ** this.oas;
-    this.base = address - (address % Math.max(32, COMMAND_BYTES * 2 ** log2));
-    this.wrap = 2 ** (log2 + 1) - 1;
-    set(this.frame, cons, CMDQ_CONS.fields.RD, this.frame[cons]! & this.wrap);
+    this.geometry.configure();
+    set(this.frame, cons, CMDQ_CONS.fields.RD, this.frame[cons]! & this.geometry.wrap);
   }
 
   /** Whether a command waits that could be executed now. */
   get isPending(): boolean {
-    return this.isRunning && ((this.frame[prod]! ^ this.frame[cons]!) & this.wrap) !== 0;
+    return this.isRunning && ((this.frame[prod]! ^ this.frame[cons]!) & this.geometry.wrap) !== 0;
   }
 
   /**
@@ -79,15 +72,14 @@ export class CommandQueue {
    * they reach may write registers, as a guest does that handles an interrupt at once.
    */
   drain(budget: number): void {
-    const { frame, words } = this;
+    const { frame, words, geometry } = this;
     for (let left = budget; left > 0 && this.isPending; left--) {
-      const read = frame[cons]! & this.wrap;
-      const address = this.base + COMMAND_BYTES * (read & (this.wrap >>> 1));
-      if (!this.memory.load(address, words, 0, COMMAND_BYTES / 4)) {
+      const read = frame[cons]! & geometry.wrap;
+      if (!this.memory.load(geometry.entry(read), words, 0, COMMAND_BYTES / 4)) {
         this.fail(Cerror.ABT);
         continue;
       }
-      const opcode = words[0]! & 0xff;
+      const opcode = get(words, 0, CommandOpcode);
       const illegal = this.legal[opcode] === 0 || hasIllegalFields(words, opcode);
       this.executing = read;
       const error = illegal ? Cerror.ILL : this.executor.execute(words, opcode);
@@ -104,7 +96,7 @@ export class CommandQueue {
   /** CONS moves past the command that is being executed, if it has not yet. */
   private consume(): void {
     if (this.executing < 0) return;
-    this.frame[cons] = (this.executing + 1) & this.wrap;
+    this.frame[cons] = (this.executing + 1) & this.geometry.wrap;
     this.executing = -1;
   }
 

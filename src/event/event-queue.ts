@@ -1,8 +1,9 @@
-import { Event, EVENT_BYTES } from '../arch/event.js';
-import { get, getAddress, set } from '../arch/field.js';
+import { Event, EVENT_BYTES, EventID } from '../arch/event.js';
+import { get, set } from '../arch/field.js';
 import { Register, wordOf } from '../arch/registers.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
+import { QueueGeometry } from '../registers/queue-geometry.js';
 import type { GlobalErrors } from './global-error.js';
 import type { InterruptSender } from './interrupts.js';
 
@@ -43,7 +44,7 @@ export class EventQueue {
 
   private readonly memory: GuestMemory;
   private readonly frame: Uint32Array;
-  private readonly features: Features;
+  private readonly geometry: QueueGeometry;
   private readonly errors: GlobalErrors;
   private readonly sender: InterruptSender;
 
@@ -56,7 +57,8 @@ export class EventQueue {
   ) {
     this.memory = memory;
     this.frame = frame;
-    this.features = features;
+    const { EVENTQS, OAS } = features;
+    this.geometry = new QueueGeometry(frame, EVENTQ_BASE, EVENT_BYTES, EVENTQS, OAS);
     this.errors = errors;
     this.sender = sender;
   }
@@ -67,8 +69,8 @@ export class EventQueue {
    */
   configure(): void {
     this.lastIndex = -1;
-    const wrap = 2 ** (this.log2Size + 1) - 1;
-    set(this.frame, prod, EVENTQ_PROD.fields.WR, this.frame[prod]! & wrap);
+    this.geometry.configure();
+    set(this.frame, prod, EVENTQ_PROD.fields.WR, this.frame[prod]! & this.geometry.wrap);
   }
 
   /** Whether a record could be written now: on, not full, no abort waiting. */
@@ -92,12 +94,10 @@ export class EventQueue {
       }
       return Recorded.overflowed;
     }
-    const log2 = this.log2Size;
-    const wrap = 2 ** (log2 + 1) - 1;
+    const { wrap } = this.geometry;
     const write = frame[prod]! & wrap;
     const wasEmpty = write === (frame[cons]! & wrap);
-    const entry = this.base + EVENT_BYTES * (write & (wrap >>> 1));
-    if (!this.memory.store(entry, words, 0, EVENT_BYTES / 4)) {
+    if (!this.memory.store(this.geometry.entry(write), words, 0, EVENT_BYTES / 4)) {
       this.errors.activate(GERROR.fields.EVENTQ_ABT_ERR);
       return Recorded.aborted;
     }
@@ -120,28 +120,17 @@ export class EventQueue {
 
   /** Same index, other wrap. */
   private get isFull(): boolean {
-    const size = 2 ** this.log2Size;
-    return ((this.frame[prod]! ^ this.frame[cons]!) & (2 * size - 1)) === size;
-  }
-
-  private get log2Size(): number {
-    const literal = get(this.frame, wordOf(EVENTQ_BASE), EVENTQ_BASE.fields.LOG2SIZE);
-    return Math.min(literal, this.features.EVENTQS);
-  }
-
-  private get base(): number {
-    const address = getAddress(this.frame, wordOf(EVENTQ_BASE), EVENTQ_BASE.fields.ADDR);
-    const within = address % 2 ** this.features.OAS;
-    return within - (within % (EVENT_BYTES * 2 ** this.log2Size));
+    const { wrap } = this.geometry;
+    return ((this.frame[prod]! ^ this.frame[cons]!) & wrap) === (wrap + 1) / 2;
   }
 
   /** Whether `words` say what the last record said, and the guest has not read that yet. */
   private isRepetition(words: Uint32Array): boolean {
-    const wrap = 2 ** (this.log2Size + 1) - 1;
     const { last } = this;
+    const { wrap } = this.geometry;
     if (this.lastIndex < 0 || (this.frame[prod]! & wrap) !== this.lastIndex) return false;
     if ((this.frame[cons]! & wrap) === this.lastIndex) return false;
-    const ignored = PAGE_EVENTS.has(words[0]! & 0xff) ? 0xfff : 0;
+    const ignored = PAGE_EVENTS.has(get(words, 0, EventID)) ? 0xfff : 0;
     for (let i = 0; i < EVENT_BYTES / 4; i++) {
       const difference = words[i]! ^ last[i]!;
       if ((i === 4 ? difference & ~ignored : difference) !== 0) return false;

@@ -1,4 +1,4 @@
-import { get, type Field } from '../arch/field.js';
+import { get, lsbOf, type Field } from '../arch/field.js';
 import { Register, wordOf } from '../arch/registers.js';
 import type { InterruptSender } from './interrupts.js';
 
@@ -24,7 +24,7 @@ export class GlobalErrors {
   /** Activates the error, if it is not active already, and raises the interrupt. */
   activate(field: Field): void {
     if (this.isActive(field)) return;
-    this.frame[gerror] = this.frame[gerror]! ^ (1 << (field >> 5));
+    this.frame[gerror] = this.frame[gerror]! ^ (1 << lsbOf(field));
     if (field === GERROR.fields.MSI_GERROR_ABT_ERR) return;
     if (get(this.frame, wordOf(IRQ_CTRL), IRQ_CTRL.fields.GERROR_IRQEN) === 0) return;
     if (!this.sender.raise('gerror')) this.activate(GERROR.fields.MSI_GERROR_ABT_ERR);
