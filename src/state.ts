@@ -2,6 +2,7 @@ import { Register, wordOf, type RegisterName } from './arch/registers.js';
 import { get } from './arch/field.js';
 import { Ste } from './arch/ste.js';
 import type { SmmuCore } from './core.js';
+import { hex } from './memory/hex.js';
 import { hexU64, parseU64, type Halves } from './memory/u64.js';
 import { FEATURE_NAMES } from './registers/feature-names.js';
 import type { Features } from './registers/features.js';
@@ -198,7 +199,7 @@ function restoreStalls(core: SmmuCore, state: SmmuState): void {
 }
 
 function wordsOf(words: Uint32Array): string[] {
-  return Array.from(words, (word) => `0x${word.toString(16)}`);
+  return Array.from(words, hex);
 }
 
 function parseWords(what: string, words: unknown, count: number): Uint32Array {

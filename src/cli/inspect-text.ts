@@ -1,7 +1,7 @@
 import type { HeadReport, StreamTotals } from './inspect.js';
+import { hex } from '../memory/hex.js';
 import {
   formatSize,
-  hex,
   plural,
   printable,
   table,

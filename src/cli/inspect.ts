@@ -2,7 +2,8 @@ import type { Capture } from '../fixtures/capture.js';
 import { Translator } from '../transaction/translator.js';
 import { printHead, printStream, printStreams } from './inspect-text.js';
 import { openCapture } from './open-capture.js';
-import { DeviceNames, hex } from './output.js';
+import { hex } from '../memory/hex.js';
+import { DeviceNames } from './output.js';
 import { Progress } from './progress.js';
 import {
   abortsGlobally,

@@ -1,3 +1,4 @@
+import { hex } from '../memory/hex.js';
 import Table from 'cli-table3';
 import { get, getAddress, isAddress, type Layout } from '../arch/field.js';
 import type { Capture, CaptureDevice } from '../fixtures/capture.js';
@@ -14,11 +15,6 @@ export function formatSize(bytes: number): string {
   }
   if (unit === 0 && value === 1) return '1 byte';
   return `${Number.isInteger(value) ? value : value.toFixed(value < 10 ? 2 : 1)} ${UNITS[unit]!}`;
-}
-
-/** A number in hexadecimal with 0x: exact for 53 significant bits. */
-export function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }
 
 /** A 32-bit word as `0x` and eight digits. */

@@ -1,4 +1,5 @@
-import { formatSize, hex, plural, type DeviceNames } from './output.js';
+import { hex } from '../memory/hex.js';
+import { formatSize, plural, type DeviceNames } from './output.js';
 import type { Output, Terminal } from './terminal.js';
 
 /** Ranges of one address space, ascending; `Runs` is one. Addresses and lengths are in bytes. */

@@ -3,7 +3,8 @@ import { ADDRESS_SIZE_BITS } from '../arch/granule.js';
 import { Register, wordOf } from '../arch/registers.js';
 import type { StreamTable } from '../transaction/stream.js';
 import { abortsGlobally, activeErrors, isEnabled, registerValue } from './register-report.js';
-import { hex, plural } from './output.js';
+import { hex } from '../memory/hex.js';
+import { plural } from './output.js';
 
 /** A register with what it says, for people. */
 export interface RegisterMeaning {

@@ -1,7 +1,8 @@
 import { get, getAddress, type Layout } from '../arch/field.js';
 import { Cerror } from '../arch/command.js';
 import { Register, wordOf, type RegisterFormat, type RegisterName } from '../arch/registers.js';
-import { fieldRecord, hex, hexDoubleword, hexWord, type FieldRecord } from './output.js';
+import { hex } from '../memory/hex.js';
+import { fieldRecord, hexDoubleword, hexWord, type FieldRecord } from './output.js';
 
 /** A register and its fields. */
 export interface RegisterReport {

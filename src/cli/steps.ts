@@ -1,5 +1,6 @@
 import type { ExplainedStep } from '../transaction/explain.js';
-import { hex, wrap } from './output.js';
+import { hex } from '../memory/hex.js';
+import { wrap } from './output.js';
 import type { Terminal } from './terminal.js';
 
 /** Characters of a line of fields. */

@@ -10,7 +10,8 @@ import { describeReason, Reason } from '../transaction/reason.js';
 import { illegalSte } from '../transaction/ste-rules.js';
 import type { Translator } from '../transaction/translator.js';
 import { eventName } from './event-record.js';
-import { fieldRecord, hex, hexDoublewords, type DeviceNames, type FieldRecord } from './output.js';
+import { hex } from '../memory/hex.js';
+import { fieldRecord, hexDoublewords, type DeviceNames, type FieldRecord } from './output.js';
 import { spacesOf, type Space } from '../transaction/survey.js';
 
 /** What STE.Config says. */

@@ -5,6 +5,7 @@ import { levelShift } from '../arch/granule.js';
 import { Register, wordOf } from '../arch/registers.js';
 import { L1std, Ste, SteConfig } from '../arch/ste.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
+import { hex } from '../memory/hex.js';
 import { RecordingMemory, type Fetch } from '../memory/recording-memory.js';
 import { fieldsOf } from '../print.js';
 import type { Features } from '../registers/features.js';
@@ -134,7 +135,7 @@ class Narrator {
             'LOG2SIZE',
           ]),
         ],
-        rule: `StreamID 0x${this.access.streamId.toString(16)} is looked up in a table of ${2 ** this.translator.streams.log2Size} (IHI 0070, section 3.3)`,
+        rule: `StreamID ${hex(this.access.streamId)} is looked up in a table of ${2 ** this.translator.streams.log2Size} (IHI 0070, section 3.3)`,
       },
     ];
   }
@@ -241,7 +242,7 @@ function stepOf(
 function conclusion(result: Translation): string {
   const { outcome } = result;
   if (outcome === Outcome.translated) {
-    const address = `0x${result.outputAddress.toString(16)}`;
+    const address = hex(result.outputAddress);
     return result.bypassed ? `not translated: ${address}` : `output address ${address}`;
   }
   const end =
