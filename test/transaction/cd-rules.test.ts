@@ -3,23 +3,24 @@ import { CD_RULES, illegalCd } from '../../src/transaction/cd-rules.js';
 import type { Translation } from '../../src/transaction/translation.js';
 import {
   answer,
+  CAPTURE,
   CD,
   type Edit,
   featuresFrom,
   type IdRegisters,
   Machine,
+  STALLS,
+  STALLS_FORCED,
   STE,
   words32,
 } from './machine.js';
+import { s1StallD } from './ste-edits.js';
 
 const OUTPUT = 'output 0x80001234';
 const C_BAD_CD = 'event 0xa';
 const F_TRANSLATION = 'event 0x10';
 
 // The ID registers of the captures with one field changed.
-const CAPTURE: IdRegisters = {};
-const STALLS: IdRegisters = { idr0: 0x0c44_101b };
-const STALLS_FORCED: IdRegisters = { idr0: 0x0e44_101b };
 const RAZ_WI: IdRegisters = { idr0: 0x0944_101b };
 const BIG_ENDIAN: IdRegisters = { idr0: 0x0d64_101b };
 const MIXED_ENDIAN: IdRegisters = { idr0: 0x0d04_101b };
@@ -54,7 +55,6 @@ const ttb1 = (value: bigint): Edit => [2, 51, 4, value >> 4n];
 const ds: Edit = [2, 58, 58, 1];
 /** TTB1 in place of TTB0: 4K, 48 bits. */
 const upper: Edit[] = [epd0, epd1(0), t1sz(16), tg1(2), ttb1(0x43e2_0000n)];
-const s1StallD: Edit = [1, 27, 27, 1];
 
 /** Whether the CD was accepted: what comes after it are the events of a walk, from 0x0b. */
 function accepted(result: Translation): boolean {

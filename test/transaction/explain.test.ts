@@ -2,30 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { S1Dss, S1Fmt } from '../../src/arch/ste.js';
 import type { AddressSpaceBuilder, MapOptions } from '../../src/fixtures/address-space-builder.js';
 import { GuestBuilder, type GuestOptions } from '../../src/fixtures/guest-builder.js';
-import { explain, type ExplainedStep } from '../../src/transaction/explain.js';
+import type { ExplainedStep } from '../../src/transaction/explain.js';
 import { Access } from '../../src/transaction/permissions.js';
 import { Outcome } from '../../src/transaction/translation.js';
+import { explained, type Wanted } from './explained.js';
 
 // A GuestBuilder puts 256 STEs at 0x40000000, the first tables of the first space at 0x40004000 and
 // 0x40005000, its CD at 0x40006000, and tables as they are needed from 0x40007000 on.
-
-interface Wanted {
-  streamId?: number;
-  substreamId?: number;
-  iova?: bigint;
-  access?: number;
-}
-
-function explained(guest: GuestBuilder, wanted: Wanted = {}) {
-  const { streamId = 1, substreamId = -1, iova = 0n, access = 0 } = wanted;
-  return explain(guest.memory, guest.frame, guest.features, {
-    streamId,
-    substreamId,
-    inputHigh: Number(iova >> 32n),
-    inputLow: Number(iova & 0xffff_ffffn),
-    access,
-  });
-}
 
 /** What was fetched, and from where. */
 function fetched(steps: readonly ExplainedStep[]): [string, number, string[]][] {

@@ -151,3 +151,8 @@ export function answer(result: Translation): string {
   if (result.outcome === 0) return `output 0x${result.outputAddress.toString(16)}`;
   return result.event === 0 ? 'silent' : `event 0x${result.event.toString(16)}`;
 }
+
+// ID registers of the captures, and with other models of stalls.
+export const CAPTURE: IdRegisters = {};
+export const STALLS: IdRegisters = { idr0: 0x0c44_101b };
+export const STALLS_FORCED: IdRegisters = { idr0: 0x0e44_101b };
