@@ -1,15 +1,19 @@
 import { Exchange, type GuestMemory } from './guest-memory.js';
 
-/** How a VMM reads and writes its guest's memory, as bytes. */
+/**
+ * How a VMM reads and writes its guest's memory, as bytes. The arrays are lent for the call, and used
+ * again or given back to a device after it: do not keep them. Where processors of the guest run
+ * meanwhile, an aligned access of 2, 4 or 8 bytes is to be one access.
+ */
 export interface MemoryAccessor {
   /**
-   * Fills `bytes` from guest-physical `address`. The array is reused: do not keep it.
+   * Fills `bytes` from guest-physical `address`, which has any alignment when a device reads.
    * @returns `false` when any byte is not backed by memory.
    */
   read(address: number, bytes: Uint8Array): boolean;
   /**
-   * Writes `bytes` to guest-physical `address`. The array is reused: do not keep it.
-   * @returns `false` when any byte is not backed by writable memory.
+   * Writes `bytes` to guest-physical `address`, which has any alignment when a device writes.
+   * @returns `false` when any byte is not backed by writable memory; nothing is written then.
    */
   write(address: number, bytes: Uint8Array): boolean;
   /**
@@ -63,6 +67,14 @@ export class AccessorMemory implements GuestMemory {
       done += words;
     }
     return true;
+  }
+
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    return count === 0 || this.accessor.read(address, into.subarray(at, at + count));
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    return count === 0 || this.accessor.write(address, from.subarray(at, at + count));
   }
 
   compareExchange(address: number, words: Uint32Array, at: number): number {

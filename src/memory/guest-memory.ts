@@ -1,6 +1,7 @@
 /**
- * Guest memory as the SMMU sees it. Addresses are guest-physical, in bytes, below 2^52; words are
- * 32 bits, little-endian, whatever the guest stores in them.
+ * Guest memory as the SMMU and devices behind it see it. Addresses are guest-physical, in bytes, below
+ * 2^52; words are 32 bits, little-endian, whatever the guest stores in them. The SMMU reads and writes
+ * words; bytes are for the DMA of emulated devices.
  */
 export interface GuestMemory {
   /**
@@ -24,6 +25,22 @@ export interface GuestMemory {
    * @returns `false` when any byte is not backed by writable memory: an external abort to the SMMU.
    */
   store(address: number, from: Uint32Array, at: number, count: number): boolean;
+
+  /**
+   * Copies `count` bytes (also 0) from `address` (any alignment) into `into`, from index `at`. An
+   * aligned access of 2, 4 or 8 bytes is one access: it is never seen half old and half new.
+   * @returns `false` when any byte is not backed by memory: an external abort. What `into` then holds
+   * is of no use.
+   */
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean;
+
+  /**
+   * Copies `count` bytes (also 0) of `from`, from index `at`, to `address` (any alignment). An aligned
+   * access of 2, 4 or 8 bytes is one access: nobody sees it half done.
+   * @returns `false` when any byte is not backed by writable memory: an external abort. Nothing is
+   * written then.
+   */
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean;
 
   /**
    * Replaces the 64-bit value at `address` (a multiple of 8) if it still is the expected one, in one

@@ -10,7 +10,10 @@ export interface Fetch {
   readonly update: boolean;
 }
 
-/** Passes every access on to another memory and remembers what was read; for tools and tests. */
+/**
+ * Passes every access on to another memory and remembers what was read; for tools and tests. The record
+ * is of what the SMMU fetches: accesses to bytes, which are the DMA of devices, are not in it.
+ */
 export class RecordingMemory implements GuestMemory {
   /** Everything so far, in order. */
   readonly fetches: Fetch[] = [];
@@ -33,6 +36,14 @@ export class RecordingMemory implements GuestMemory {
 
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
     return this.memory.store(address, from, at, count);
+  }
+
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    return this.memory.loadBytes(address, into, at, count);
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    return this.memory.storeBytes(address, from, at, count);
   }
 
   compareExchange(address: number, words: Uint32Array, at: number): number {

@@ -106,13 +106,47 @@ export class SparseMemory implements GuestMemory {
   }
 
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
-    const first = Math.floor(address / PAGE_BYTES);
-    const last = Math.floor((address + 4 * count - 1) / PAGE_BYTES);
-    for (let page = first; page <= last; page++) if (!this.seekForWrite(page)) return false;
+    if (!this.isBacked(address, 4 * count)) return false;
     for (let i = 0; i < count; i++) {
       const next = address + 4 * i;
       this.seekForWrite(Math.floor(next / PAGE_BYTES));
       this.lastWords[(next % PAGE_BYTES) >>> 2] = from[at + i]!;
+    }
+    return true;
+  }
+
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    for (let done = 0; done < count;) {
+      const next = address + done;
+      const page = Math.floor(next / PAGE_BYTES);
+      if (page !== this.lastPage && !this.seek(page)) return false;
+      const words = this.lastWords;
+      const start = next % PAGE_BYTES;
+      const end = Math.min(count - done, PAGE_BYTES - start);
+      // Shifts, not a view of the bytes: pages hold words, on big-endian hosts as well.
+      for (let i = 0; i < end; i++) {
+        const byte = start + i;
+        into[at + done + i] = words[byte >>> 2]! >>> (8 * (byte & 3));
+      }
+      done += end;
+    }
+    return true;
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    if (!this.isBacked(address, count)) return false;
+    for (let done = 0; done < count;) {
+      const next = address + done;
+      this.seekForWrite(Math.floor(next / PAGE_BYTES));
+      const words = this.lastWords;
+      const start = next % PAGE_BYTES;
+      const end = Math.min(count - done, PAGE_BYTES - start);
+      for (let i = 0; i < end; i++) {
+        const index = (start + i) >>> 2;
+        const shift = 8 * ((start + i) & 3);
+        words[index] = (words[index]! & ~(0xff << shift)) | (from[at + done + i]! << shift);
+      }
+      done += end;
     }
     return true;
   }
@@ -128,6 +162,14 @@ export class SparseMemory implements GuestMemory {
     memory[index] = words[at + 2]!;
     memory[index + 1] = words[at + 3]!;
     return Exchange.swapped;
+  }
+
+  /** Whether each page of `count` bytes from `address` is there, or is zeros that a write makes. */
+  private isBacked(address: number, count: number): boolean {
+    for (let done = 0; done < count; done += PAGE_BYTES - ((address + done) % PAGE_BYTES)) {
+      if (!this.seek(Math.floor((address + done) / PAGE_BYTES))) return false;
+    }
+    return true;
   }
 
   private seek(page: number): boolean {

@@ -9,6 +9,9 @@ import { Exchange } from './guest-memory.js';
 /** A 64-bit value as embedders give it: a number up to 2^53-1, a bigint up to 2^64-1. */
 export type U64 = number | bigint;
 
+/** A 64-bit value that is always a bigint. */
+export type Wide = bigint;
+
 /** The two 32-bit halves of a 64-bit value. */
 export interface Halves {
   /** Bits 63:32. */
@@ -84,6 +87,11 @@ export class Atomic64 {
     const value = Atomics.load(this.values, index);
     into[at] = Number(value & 0xffff_ffffn);
     into[at + 1] = Number(value >> 32n);
+  }
+
+  /** Writes value number `index`; the halves may be signed. */
+  store(index: number, high: number, low: number): void {
+    Atomics.store(this.values, index, joinU64(high, low));
   }
 
   /** {@link GuestMemory.compareExchange} of value number `index`. */

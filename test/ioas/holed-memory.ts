@@ -24,6 +24,14 @@ export class HoledMemory implements GuestMemory {
     return !this.hits(address, 4 * count) && this.memory.store(address, from, at, count);
   }
 
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    return !this.hits(address, count) && this.memory.loadBytes(address, into, at, count);
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    return !this.hits(address, count) && this.memory.storeBytes(address, from, at, count);
+  }
+
   compareExchange(address: number, words: Uint32Array, at: number): number {
     if (this.hits(address, 8)) return Exchange.aborted;
     return this.memory.compareExchange(address, words, at);

@@ -127,3 +127,42 @@ describe('AccessorMemory refuses', () => {
     expect(make).toThrow(`${message} is not a function`);
   });
 });
+
+describe('AccessorMemory: loadBytes and storeBytes', () => {
+  test.each([1, 3, 8, 100, 5000])(
+    '%i bytes are one read, into the array of the caller',
+    (count) => {
+      const arrays: Uint8Array[] = [];
+      const memory = new AccessorMemory({
+        read: (_, bytes) => (arrays.push(bytes.fill(5)), true),
+        write: () => true,
+      });
+      const into = new Uint8Array(count + 3);
+      expect(memory.loadBytes(0x000f_ffff_ffff_0001, into, 2, count)).toBe(true);
+      expect(arrays.map(({ buffer, byteOffset, length }) => [buffer, byteOffset, length])).toEqual([
+        [into.buffer, 2, count],
+      ]);
+      expect([...into]).toEqual([0, 0, ...new Array<number>(count).fill(5), 0]);
+    },
+  );
+
+  test('bytes are one write, of exactly them', () => {
+    const { accessor, calls } = recorder({});
+    const from = Uint8Array.from([1, 2, 3, 4, 5]);
+    expect(new AccessorMemory(accessor).storeBytes(0x1003, from, 1, 3)).toBe(true);
+    expect(calls).toEqual([['write', 0x1003, [2, 3, 4]]]);
+  });
+
+  test('a read or a write that fails is an external abort', () => {
+    const memory = new AccessorMemory(recorder({ read: false, write: false }).accessor);
+    expect(memory.loadBytes(0, new Uint8Array(8), 0, 8)).toBe(false);
+    expect(memory.storeBytes(0, new Uint8Array(8), 0, 8)).toBe(false);
+  });
+
+  test('no bytes are no call', () => {
+    const { accessor, calls } = recorder({ read: false, write: false });
+    expect(new AccessorMemory(accessor).loadBytes(0, new Uint8Array(8), 0, 0)).toBe(true);
+    expect(new AccessorMemory(accessor).storeBytes(0, new Uint8Array(8), 0, 0)).toBe(true);
+    expect(calls).toEqual([]);
+  });
+});

@@ -31,6 +31,42 @@ describe.each([
     expect(new DataView(buffer).getBigUint64(0xff8, true)).toBe(0x9_5566_7788n);
   });
 
+  test('bytes are read and written in place, at their offset in the buffer', () => {
+    const buffer = allocate(0x1000);
+    const memory = new RamMemory([{ base: 0x4000_0000, buffer, byteOffset: 0x100 }]);
+    new Uint8Array(buffer).set([1, 2, 3, 4, 5, 6, 7, 8], 0x110);
+    for (const [address, bytes] of [
+      [0x4000_0010, [1, 2, 3, 4, 5, 6, 7, 8]],
+      [0x4000_0012, [3, 4]],
+      [0x4000_0014, [5, 6, 7, 8]],
+      [0x4000_0011, [2, 3, 4, 5]],
+    ] as const) {
+      const into = new Uint8Array(bytes.length);
+      expect(memory.loadBytes(address, into, 0, into.length)).toBe(true);
+      expect([...into]).toEqual(bytes);
+      expect(memory.storeBytes(address + 0x100, into, 0, into.length)).toBe(true);
+      expect([...new Uint8Array(buffer, address - 0x4000_0000 + 0x200, into.length)]).toEqual(
+        bytes,
+      );
+    }
+  });
+
+  test('the bytes of regions that touch may lie anywhere, and a hole stops all', () => {
+    const buffer = allocate(0x100);
+    const memory = new RamMemory([
+      { base: 0x1000, buffer, byteOffset: 0x80, byteLength: 8 },
+      { base: 0x1008, buffer, byteOffset: 0x40, byteLength: 8 },
+      { base: 0x1018, buffer, byteOffset: 0x20, byteLength: 8 },
+    ]);
+    const from = Uint8Array.from({ length: 32 }, (_, i) => i + 1);
+    expect(memory.storeBytes(0x1006, from, 0, 11)).toBe(false);
+    expect(memory.storeBytes(0x1006, from, 0, 18)).toBe(false);
+    expect(new Uint8Array(buffer).every((byte) => byte === 0)).toBe(true);
+    expect(memory.storeBytes(0x1006, from, 0, 10)).toBe(true);
+    expect([...new Uint8Array(buffer, 0x86, 2)]).toEqual([1, 2]);
+    expect([...new Uint8Array(buffer, 0x40, 8)]).toEqual([3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
   test('a region begins at byteOffset and ends after byteLength', () => {
     const buffer = allocate(0x1000);
     const memory = new RamMemory([
@@ -93,6 +129,8 @@ describe('RamMemory of many regions', () => {
     const memory = new RamMemory([]);
     expect(load(memory, 0, 1)).toBe(false);
     expect(memory.store(0, new Uint32Array(1), 0, 1)).toBe(false);
+    expect(memory.loadBytes(0, new Uint8Array(1), 0, 1)).toBe(false);
+    expect(memory.storeBytes(0, new Uint8Array(1), 0, 1)).toBe(false);
   });
 
   test('a store that runs into a hole writes nothing', () => {

@@ -66,3 +66,16 @@ test('a store is passed on and not kept', () => {
   inner.load(0x1_0000_0020, into, 0, 2);
   expect([[...into], memory.fetches]).toEqual([[2, 3], []]);
 });
+
+test('bytes are passed on and not kept', () => {
+  const [memory, inner] = recorded();
+  const bytes = new Uint8Array(4);
+  expect(memory.loadBytes(0x1_0000_0012, bytes, 1, 3)).toBe(true);
+  expect([...bytes]).toEqual([0, 0, 0, 0x22]);
+  expect(memory.loadBytes(0x2000, bytes, 0, 1)).toBe(false);
+  expect(memory.storeBytes(0x1_0000_0021, Uint8Array.from([1, 2, 3]), 1, 2)).toBe(true);
+  expect(memory.storeBytes(0x2000, bytes, 0, 1)).toBe(false);
+  const into = new Uint32Array(1);
+  inner.load(0x1_0000_0020, into, 0, 1);
+  expect([[...into], memory.fetches]).toEqual([[0x0003_0200], []]);
+});

@@ -155,6 +155,25 @@ describe('SparseMemory: zero-filled ranges', () => {
     expect(load(memory, 0x4000_0008, 2)).toEqual([5, 6]);
   });
 
+  test('bytes are read as zeros, and a page is made for those that are written', () => {
+    const memory = new SparseMemory(ranges);
+    const bytes = Uint8Array.from([1, 2, 3]);
+    expect(memory.loadBytes(0x4000_0ffe, bytes, 0, 3)).toBe(true);
+    expect([...bytes]).toEqual([0, 0, 0]);
+    expect(memory.pageAddresses()).toEqual([]);
+    expect(memory.storeBytes(0x4000_1ffe, Uint8Array.from([1, 2, 3]), 0, 3)).toBe(true);
+    expect(memory.pageAddresses()).toEqual([0x4000_1000, 0x4000_2000]);
+    expect(load(memory, 0x4000_1ffc, 2)).toEqual([0x0201_0000, 3]);
+  });
+
+  test('a store that aborts makes no page', () => {
+    const memory = new SparseMemory(ranges);
+    const end = 0x4000_0000 + TERABYTE;
+    expect(memory.storeBytes(end - 0x1001, new Uint8Array(0x1002), 0, 0x1002)).toBe(false);
+    expect(memory.store(end - 0x1004, new Uint32Array(0x402), 0, 0x402)).toBe(false);
+    expect(memory.byteLength).toBe(0);
+  });
+
   test('a page of a range may be added with bytes, and reads as zeros when it is removed', () => {
     const memory = new SparseMemory(ranges);
     memory.addPage(0x4000_0000, new Uint8Array(4096).fill(3));

@@ -1,6 +1,9 @@
 import type { GuestMemory } from '../../src/memory/guest-memory.js';
 
-/** Passes accesses on, counts them, and insists on what {@link GuestMemory} says of addresses. */
+/**
+ * Passes accesses on, counts those of words, which are the SMMU's, and insists on what
+ * {@link GuestMemory} says of their addresses.
+ */
 export class CountingMemory implements GuestMemory {
   /** Addresses of loads. */
   loads: number[] = [];
@@ -40,6 +43,14 @@ export class CountingMemory implements GuestMemory {
     check(address, 4, 4 * count);
     this.stores++;
     return this.memory.store(address, from, at, count);
+  }
+
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    return this.memory.loadBytes(address, into, at, count);
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    return this.memory.storeBytes(address, from, at, count);
   }
 
   compareExchange(address: number, words: Uint32Array, at: number): number {

@@ -134,6 +134,18 @@ class PartlyWritable implements GuestMemory {
     return this.memory.store(address, from, at, count);
   }
 
+  loadBytes(address: number, into: Uint8Array, at: number, count: number): boolean {
+    return this.memory.loadBytes(address, into, at, count);
+  }
+
+  storeBytes(address: number, from: Uint8Array, at: number, count: number): boolean {
+    const last = Math.floor((address + count - 1) / PAGE_BYTES);
+    for (let page = Math.floor(address / PAGE_BYTES); page <= last; page++) {
+      if (this.readOnly.has(page)) return false;
+    }
+    return this.memory.storeBytes(address, from, at, count);
+  }
+
   compareExchange(address: number, words: Uint32Array, at: number): number {
     if (this.readOnly.has(Math.floor(address / PAGE_BYTES))) return Exchange.aborted;
     return this.memory.compareExchange(address, words, at);
