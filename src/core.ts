@@ -2,25 +2,31 @@ import { get } from './arch/field.js';
 import { Register, wordOf } from './arch/registers.js';
 import { CommandQueue } from './command/command-queue.js';
 import { CommandEmulator, StallAction, type CommandTargets } from './command/emulate.js';
-import type { TranslationKeeper } from './command/invalidations.js';
-import { EventQueue, Recorded } from './event/event-queue.js';
+import type { HandleHost } from './device/translating-handle.js';
+import { AccessesUnderWay } from './device/under-way.js';
+import { EventQueue } from './event/event-queue.js';
+import { FaultRecorder } from './event/fault-recorder.js';
 import { GlobalErrors } from './event/global-error.js';
 import { InterruptSender, type Interrupts } from './event/interrupts.js';
 import type { GuestLog } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
 import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
-import { ConfigurationCache } from './transaction/configuration-cache.js';
-import { eventOf, writeEvent } from './transaction/fault.js';
+import { CachedContext, ConfigurationCache } from './transaction/configuration-cache.js';
 import { nobody, StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
-import { Transactions } from './transaction/translate.js';
+import { CachedTransactions } from './transaction/cached-translate.js';
 import { Outcome, Translation } from './transaction/translation.js';
+import { TlbInvalidation } from './tlb/tlb-invalidation.js';
+import type { CacheOptions } from './tlb/cache-options.js';
+import { Tlb } from './tlb/tlb.js';
+import type { TranslationKeeper } from './tlb/translation-keeper.js';
 
 const { CR0, IRQ_CTRL, GERROR, CMDQ_CONS } = Register;
 
 /** What a {@link SmmuCore} needs of its surroundings. */
 export interface CoreOptions {
   readonly memory: GuestMemory;
+  readonly cache: CacheOptions;
   readonly interrupts: Interrupts;
   readonly budget: number;
   readonly commandsPending: () => void;
@@ -30,6 +36,7 @@ export interface CoreOptions {
   readonly keepers: readonly TranslationKeeper[];
 }
 
+const NO_CONTEXT = new CachedContext();
 /** Streams, and CDs, whose configuration is kept at most. */
 const CONFIGURATION_LIMIT = 4096;
 
@@ -38,25 +45,29 @@ const CONFIGURATION_LIMIT = 4096;
  * write sets in motion, what becomes of a fault, and what commands reach, is here; how each is done is
  * in the parts.
  */
-export class SmmuCore implements CommandTargets {
+export class SmmuCore implements CommandTargets, HandleHost {
   readonly frame: RegisterFrame;
+  readonly tlb: Tlb;
+  readonly accessesUnderWay: AccessesUnderWay;
   readonly configurations: ConfigurationCache;
-  readonly transactions: Transactions;
+  readonly transactions: CachedTransactions;
   readonly stalls: StallTable;
   readonly commands: CommandQueue;
   readonly events: EventQueue;
+  readonly faults: FaultRecorder;
   /** Accesses translated. */
   translations = 0;
-  /** Faults by event number and by what became of the record: index `8*event + Recorded`. */
-  readonly eventCounts = new Float64Array(256 * 8);
+  /** Walks for handles that faulted, or whose answer was not kept: they are done once more. */
+  repeatedWalks = 0;
   /** Something was invalidated since the last CMD_SYNC. */
   invalidated = false;
   /** The guest has enabled something: the features stay as they are. */
   frozen = false;
 
   private readonly options: CoreOptions;
+  private readonly invalidation: TlbInvalidation;
   private readonly errors: GlobalErrors;
-  private readonly record = new Uint32Array(8);
+  private readonly ignored = new Translation();
   private draining = false;
 
   constructor(features: Features, options: CoreOptions) {
@@ -64,12 +75,25 @@ export class SmmuCore implements CommandTargets {
     this.options = options;
     this.frame = new RegisterFrame(features);
     const { words } = this.frame;
+    this.accessesUnderWay = new AccessesUnderWay(() => {
+      this.commands.resume();
+      this.kick();
+    });
     const sender = new InterruptSender(memory, words, options.interrupts, features.OAS);
     this.errors = new GlobalErrors(words, sender);
-    this.configurations = new ConfigurationCache(memory, features, CONFIGURATION_LIMIT);
-    this.transactions = new Transactions(memory, features, this.configurations);
+    this.tlb = new Tlb(options.cache, CONFIGURATION_LIMIT);
+    this.invalidation = new TlbInvalidation(this.tlb);
+    this.configurations = new ConfigurationCache(memory, features, this.tlb, CONFIGURATION_LIMIT);
+    this.transactions = new CachedTransactions(memory, features, this.configurations, this.tlb);
     this.stalls = new StallTable(features.STALL_MAX);
     this.events = new EventQueue(memory, words, features, this.errors, sender);
+    this.faults = new FaultRecorder(
+      features,
+      this.configurations,
+      this.events,
+      this.stalls,
+      options.log,
+    );
     const emulator = new CommandEmulator(this, this.errors, sender, features);
     this.commands = new CommandQueue(memory, words, features, this.errors, emulator);
   }
@@ -87,7 +111,7 @@ export class SmmuCore implements CommandTargets {
         if (!this.errors.isActive(GERROR.fields.CMDQ_ERR)) {
           this.frame.set('CMDQ_CONS', CMDQ_CONS.fields.ERR, 0);
         }
-        this.recordHeldStalls();
+        this.faults.recordHeldStalls();
         this.kick();
         break;
       case Effect.CMDQ_PROD:
@@ -100,7 +124,7 @@ export class SmmuCore implements CommandTargets {
         this.events.configure();
         break;
       case Effect.EVENTQ:
-        this.recordHeldStalls();
+        this.faults.recordHeldStalls();
         break;
       default:
         this.transactions.configure(this.frame.words);
@@ -139,7 +163,36 @@ export class SmmuCore implements CommandTargets {
       access,
       result,
     );
-    return result.event === 0 ? outcome : this.faulted(result, access, answered);
+    return result.event === 0 ? outcome : this.faults.take(result, access, answered);
+  }
+
+  get memory(): GuestMemory {
+    return this.options.memory;
+  }
+
+  get outputBits(): number {
+    return this.frame.features.OAS;
+  }
+
+  fill(cached: CachedContext, streamId: number, high: number, low: number, access: number): number {
+    const { slot, context } = cached;
+    if (slot < 0 || this.tlb.limit === 0 || !this.transactions.isEnabled) return -1;
+    const effective = cached.effective[access];
+    if (effective === undefined) return -1;
+    const { ignored } = this;
+    const at = this.transactions.fill(slot, context, streamId, high, low, effective, ignored);
+    if (at >= 0) this.translations++;
+    else this.repeatedWalks++;
+    return at;
+  }
+
+  contextOf(streamId: number, substreamId: number): CachedContext {
+    const found = this.configurations.find(streamId, substreamId, this.ignored);
+    return found === 0 ? this.configurations.cached : NO_CONTEXT;
+  }
+
+  message(address: number, data: number): boolean {
+    return this.options.interrupts.message?.(address, data) ?? false;
   }
 
   /** Ends the life of this core: what still runs stops, and stalled accesses abort. */
@@ -160,8 +213,9 @@ export class SmmuCore implements CommandTargets {
   }
 
   /** A stall that the guest was not told of yet may be based on what was invalidated: it is retried. */
-  synchronize(): void {
-    if (!this.invalidated) return;
+  synchronize(): boolean {
+    if (this.accessesUnderWay.mustWait) return false;
+    if (!this.invalidated) return true;
     this.invalidated = false;
     for (const access of [...this.stalls.accesses.values()]) {
       // Who gets an answer may end other stalls.
@@ -170,6 +224,7 @@ export class SmmuCore implements CommandTargets {
       this.stalls.accesses.delete(access.stag);
       this.retry(access);
     }
+    return true;
   }
 
   deviceCommand(words: Uint32Array): void {
@@ -179,28 +234,36 @@ export class SmmuCore implements CommandTargets {
 
   invalidateAll(): void {
     this.invalidated = true;
+    this.invalidation.invalidateAll();
+    this.accessesUnderWay.invalidateAll();
     for (const keeper of this.options.keepers) keeper.invalidateAll();
   }
 
   invalidateAsid(asid: number): void {
     this.invalidated = true;
+    this.invalidation.invalidateAsid(asid);
+    this.accessesUnderWay.invalidateAsid(asid);
     for (const keeper of this.options.keepers) keeper.invalidateAsid(asid);
   }
 
   invalidateRange(range: Parameters<TranslationKeeper['invalidateRange']>[0]): void {
     this.invalidated = true;
+    this.invalidation.invalidateRange(range);
+    this.accessesUnderWay.invalidateRange(range);
     for (const keeper of this.options.keepers) keeper.invalidateRange(range);
   }
 
   invalidateStreams(first: number, last: number): void {
     this.invalidated = true;
     this.configurations.invalidateStreams(first, last);
+    this.accessesUnderWay.invalidateStreams(first, last);
     for (const keeper of this.options.keepers) keeper.invalidateStreams(first, last);
   }
 
   invalidateContext(streamId: number, substreamId: number): void {
     this.invalidated = true;
     this.configurations.invalidateContext(streamId, substreamId);
+    this.accessesUnderWay.invalidateContext(streamId, substreamId);
     for (const keeper of this.options.keepers) keeper.invalidateContext(streamId, substreamId);
   }
 
@@ -217,7 +280,7 @@ export class SmmuCore implements CommandTargets {
     words[acknowledged] = now;
     if (before !== now) this.options.log.debug('CR0 written', { before, now });
     if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
-    this.recordHeldStalls();
+    this.faults.recordHeldStalls();
     this.kick();
   }
 
@@ -228,50 +291,6 @@ export class SmmuCore implements CommandTargets {
       const error = this.frame.get('CMDQ_CONS', CMDQ_CONS.fields.ERR);
       this.options.log.warn('the command queue has stopped', { error });
     }
-  }
-
-  private faulted(result: Translation, access: number, answered?: StallListener): number {
-    if (result.outcome === Outcome.stalled) {
-      if (answered !== undefined && !this.stalls.isFull)
-        return this.stall(result, access, answered);
-      result.outcome = Outcome.aborted;
-      result.stall = false;
-    }
-    if (this.options.log.isOn) this.logFault(result);
-    if (!result.recorded) return result.outcome;
-    writeEvent(this.record, 0, result, this.frame.features.OAS);
-    this.send(this.record, this.configurations.mergesEvents(result.streamId));
-    return result.outcome;
-  }
-
-  private stall(result: Translation, access: number, answered: StallListener): number {
-    result.stag = this.stalls.nextStag();
-    const record = new Uint32Array(8);
-    writeEvent(record, 0, result, this.frame.features.OAS);
-    const stalled = new StalledAccess(result.stag, result, access, record, answered);
-    this.stalls.accesses.set(stalled.stag, stalled);
-    this.recordHeldStalls();
-    return result.outcome;
-  }
-
-  /** Tells the guest of stalls that it was not told of yet, in order, as far as the queue takes them. */
-  private recordHeldStalls(): void {
-    for (const access of this.stalls.accesses.values()) {
-      if (access.recorded) continue;
-      if (!this.events.isWritable) return;
-      // Before the interrupt: its handler may make room, and what is held would be sent again.
-      access.recorded = true;
-      if (this.send(access.record, false) !== Recorded.written) access.recorded = false;
-    }
-  }
-
-  private send(record: Uint32Array, mergeable: boolean): number {
-    // Before the record is sent: an interrupt may bring the next one into the same words.
-    const event = eventOf(record, 0);
-    const became = this.events.record(record, mergeable);
-    const index = 8 * event + became;
-    this.eventCounts[index] = this.eventCounts[index]! + 1;
-    return became;
   }
 
   private retry(access: StalledAccess): void {
@@ -287,11 +306,5 @@ export class SmmuCore implements CommandTargets {
       answered ?? nobody,
     );
     if (outcome !== Outcome.stalled) answered?.(result);
-  }
-
-  private logFault(result: Translation): void {
-    const { streamId, substreamId, event, inputHigh, inputLow, access, reason } = result;
-    const details = { streamId, substreamId, event, inputHigh, inputLow, access, reason };
-    this.options.log.warn('a device access faulted', details);
   }
 }

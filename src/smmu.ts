@@ -1,5 +1,5 @@
 import { SmmuCore } from './core.js';
-import type { TranslationKeeper } from './command/invalidations.js';
+import { StreamHandle } from './device/stream-handle.js';
 import type { Interrupts } from './event/interrupts.js';
 import { GuestLog, type Logger } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
@@ -13,6 +13,8 @@ import { restoreState, saveState, type SmmuState } from './state.js';
 import { statsOf, type SmmuStats } from './stats.js';
 import type { StalledAccess, StallListener } from './transaction/stall.js';
 import { Outcome, Translation } from './transaction/translation.js';
+import type { CacheOptions } from './tlb/cache-options.js';
+import type { TranslationKeeper } from './tlb/translation-keeper.js';
 
 /** How a {@link Smmu} is embedded. */
 export interface SmmuOptions {
@@ -22,6 +24,8 @@ export interface SmmuOptions {
   readonly features?: FeatureOptions;
   /** Where interrupts go. Default: nowhere; messages to RAM are written all the same. */
   readonly interrupts?: Interrupts;
+  /** How many translations are kept. Default: 65,536. */
+  readonly cache?: CacheOptions;
   /** Commands that a register write executes at most; 0 leaves all of them to {@link Smmu.drain}. Default 1024. */
   readonly commandBudget?: number;
   /** Called when a register write leaves commands behind: call {@link Smmu.drain} some time later. */
@@ -33,6 +37,14 @@ export interface SmmuOptions {
 }
 
 const DEFAULT_BUDGET = 1024;
+const MEMORY_METHODS = [
+  'load',
+  'load64',
+  'store',
+  'compareExchange',
+  'loadBytes',
+  'storeBytes',
+] as const;
 
 /**
  * An emulated SMMUv3: the register frame that a guest's driver programs, its queues, and the
@@ -43,6 +55,7 @@ export class Smmu {
   private readonly budget: number;
   private readonly log: GuestLog;
   private readonly keepers: TranslationKeeper[] = [];
+  private readonly handles = new Map<number, StreamHandle>();
   private readonly halves: Halves = { high: 0, low: 0 };
   private core: SmmuCore;
 
@@ -51,7 +64,7 @@ export class Smmu {
    * @throws TypeError when there is no memory.
    */
   constructor(options: SmmuOptions) {
-    for (const method of ['load', 'load64', 'store', 'compareExchange'] as const) {
+    for (const method of MEMORY_METHODS) {
       if (typeof (options.memory as Partial<GuestMemory> | undefined)?.[method] !== 'function') {
         throw new TypeError(`options.memory has no method ${method}: pass a GuestMemory`);
       }
@@ -82,7 +95,7 @@ export class Smmu {
     if (this.core.frozen) {
       throw new Error('the guest has enabled the SMMU: narrow its features before, or reset it');
     }
-    this.core = this.assemble(narrowFeatures(this.features, physical));
+    this.take(this.assemble(narrowFeatures(this.features, physical)));
   }
 
   /**
@@ -168,14 +181,29 @@ export class Smmu {
   }
 
   /**
+   * Attaches an emulated device: the handle that it does its DMA through.
+   * @param streamId StreamID of the device, below 2^32.
+   * @throws RangeError when `streamId` is out of range.
+   * @throws Error when a device with this StreamID is attached already.
+   */
+  attach(streamId: number): StreamHandle {
+    checkStreamId(streamId);
+    if (this.handles.has(streamId)) {
+      throw new Error(`stream ${hex(streamId)} is attached already: detach its handle first`);
+    }
+    const release = (): void => void this.handles.delete(streamId);
+    const handle = new StreamHandle(this.core, streamId, -1, release);
+    this.handles.set(streamId, handle);
+    return handle;
+  }
+
+  /**
    * As {@link translate}, for devices that can wait: the promise is fulfilled with the answer, at once
    * or when the guest has decided over a stalled access. It is never rejected for what a guest does.
    * @throws RangeError when the StreamID, SubstreamID or IOVA is out of range.
    */
   transact(streamId: number, substreamId: number, iova: U64, access: number): Promise<Translation> {
-    if (!Number.isInteger(streamId) || streamId < 0 || streamId >= 2 ** 32) {
-      throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
-    }
+    checkStreamId(streamId);
     if (!Number.isInteger(substreamId) || substreamId < -1 || substreamId >= 2 ** 20) {
       throw new RangeError(`substreamId is ${hex(substreamId)}: it must be below 2^20, or -1`);
     }
@@ -214,7 +242,7 @@ export class Smmu {
   /** Back to the state after power-on: stalled accesses abort, nothing cached remains. */
   reset(): void {
     const { core } = this;
-    this.core = this.assemble(this.features);
+    this.take(this.assemble(this.features));
     core.retire();
     for (const keeper of this.keepers) keeper.invalidateAll();
   }
@@ -239,7 +267,7 @@ export class Smmu {
     if (this.core.frozen) throw new Error('this vSMMU is in use: restore into a fresh one');
     const core = this.assemble(this.features);
     restoreState(core, state);
-    this.core = core;
+    this.take(core);
     for (const keeper of this.keepers) keeper.invalidateAll();
     if (core.commands.isPending) this.options.commandsPending?.();
   }
@@ -249,10 +277,16 @@ export class Smmu {
     return statsOf(this.core);
   }
 
+  private take(core: SmmuCore): void {
+    this.core = core;
+    for (const handle of this.handles.values()) handle.connect(core);
+  }
+
   private assemble(features: Features): SmmuCore {
-    const { memory, interrupts, commandsPending, deviceCommand } = this.options;
+    const { memory, cache, interrupts, commandsPending, deviceCommand } = this.options;
     return new SmmuCore(features, {
       memory,
+      cache: cache ?? {},
       interrupts: interrupts ?? {},
       budget: this.budget,
       commandsPending: () => commandsPending?.(),
@@ -261,4 +295,9 @@ export class Smmu {
       keepers: this.keepers,
     });
   }
+}
+
+function checkStreamId(streamId: number): void {
+  if (Number.isInteger(streamId) && streamId >= 0 && streamId < 2 ** 32) return;
+  throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
 }

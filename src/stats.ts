@@ -17,6 +17,20 @@ export interface EventStats {
   readonly aborted: number;
 }
 
+/** What the cache of translations has done. */
+export interface CacheStats {
+  /** Entries that there are, dead ones whose room nobody has needed included. */
+  readonly entries: number;
+  /** Accesses answered by the micro-TLB. */
+  readonly microHits: number;
+  /** Accesses answered by the shadow cache after the micro-TLB had no answer. */
+  readonly shadowHits: number;
+  /** Accesses that were answered by neither: each is a walk. */
+  readonly misses: number;
+  /** Entries that had to go to make room for others. */
+  readonly evictions: number;
+}
+
 /** What a vSMMU has done; plain numbers. */
 export interface SmmuStats {
   /** Commands consumed, by name; those that never came are left out. */
@@ -27,6 +41,10 @@ export interface SmmuStats {
   readonly events: Readonly<Record<string, EventStats>>;
   /** Accesses translated, bypassed and faulting ones included. */
   readonly translations: number;
+  /** Translations kept, and what came of keeping them. */
+  readonly cache: CacheStats;
+  /** Accesses of devices that take time and are under way now. */
+  readonly underWay: number;
   /** Table walks. */
   readonly walks: number;
   /** STEs read from memory. */
@@ -46,7 +64,7 @@ export function statsOf(core: SmmuCore): SmmuStats {
   }
   const events: Record<string, EventStats> = {};
   for (const [name, { id }] of Object.entries(Event) as [string, EventFormat][]) {
-    const of = (became: number): number => core.eventCounts[8 * id + became]!;
+    const of = (became: number): number => core.faults.counts[8 * id + became]!;
     const stats: EventStats = {
       written: of(Recorded.written),
       merged: of(Recorded.merged),
@@ -60,7 +78,16 @@ export function statsOf(core: SmmuCore): SmmuStats {
     commands,
     failedCommands: core.commands.counts[256]!,
     events,
-    translations: core.translations,
+    // Hits of handles in the micro-TLB do not come by the core.
+    translations: core.translations + core.tlb.hits[0]! - core.transactions.microHits,
+    cache: {
+      entries: core.tlb.size,
+      microHits: core.tlb.hits[0]!,
+      shadowHits: core.tlb.shadowHits,
+      misses: core.transactions.walks - core.repeatedWalks,
+      evictions: core.tlb.evictions,
+    },
+    underWay: core.accessesUnderWay.count,
     walks: core.transactions.walks,
     steFetches: core.configurations.steFetches,
     cdFetches: core.configurations.cdFetches,

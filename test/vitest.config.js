@@ -1,6 +1,16 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
+const src = fileURLToPath(new URL('../src/', import.meta.url));
+
 export default defineConfig({
+  resolve: {
+    // docs/examples imports the package by its name, as its users do.
+    alias: [
+      { find: /^vsmmu$/, replacement: `${src}index.ts` },
+      { find: /^vsmmu\/(fixtures|node)$/, replacement: `${src}$1/index.ts` },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     testTimeout: 60_000,

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { parseU64, type Halves } from '../memory/u64.js';
+import { MAX_ENTRIES } from '../tlb/cache-options.js';
 
 /** Options that are each right, but not together. */
 export class UsageError extends Error {
@@ -19,6 +20,11 @@ export function parseSubstreamId(text: string): number {
 /** Parses a length in bytes: decimal or 0x, 1 to 2^53-1. */
 export function parseLength(text: string): number {
   return parseNumber(text, 'A length', 1, Number.MAX_SAFE_INTEGER);
+}
+
+/** Parses how many translations a cache keeps (CacheOptions.entries): decimal or 0x, 0 to 2^22. */
+export function parseCacheEntries(text: string): number {
+  return parseNumber(text, 'A cache size', 0, MAX_ENTRIES);
 }
 
 /** Parses the address that a device presents: decimal or 0x, all 64 bits. */

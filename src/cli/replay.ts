@@ -9,11 +9,18 @@ import { Exit, type Terminal } from './terminal.js';
 const SHOWN = 10;
 const TRACE_FILE = 'trace.jsonl.gz';
 
+/** Options of {@link replay}. */
+export interface ReplayCommandOptions {
+  /** Translations that the vSMMU keeps at most. Default as of the library. */
+  readonly cache?: number;
+  readonly json?: true;
+}
+
 /** `vsmmu replay`: plays the guest of a capture, from its trace, against the vSMMU. */
 export async function replay(
   terminal: Terminal,
   folder: string,
-  options: { readonly json?: true },
+  options: ReplayCommandOptions,
 ): Promise<number> {
   const { out, colors } = terminal;
   const started = performance.now();
@@ -26,6 +33,7 @@ export async function replay(
     result = replayTrace(capture, trace, {
       file,
       show: SHOWN,
+      cache: options.cache === undefined ? {} : { entries: options.cache },
       progress: (done) => {
         progress.update(done);
       },
@@ -36,7 +44,7 @@ export async function replay(
   const seconds = (performance.now() - started) / 1000;
   const { mismatches, first } = result;
   if (options.json) {
-    out.line(JSON.stringify({ records: trace.length, ...result, seconds }));
+    out.line(JSON.stringify({ records: trace.length, ...result, cache: cacheOf(result), seconds }));
   } else {
     const summary = `replayed ${plural(result.accesses, 'access', 'accesses')} in ${seconds.toFixed(1)} s: ${mismatches} mismatches`;
     out.line(mismatches === 0 ? colors.green(summary) : colors.red(summary));
@@ -47,12 +55,20 @@ export async function replay(
   return mismatches > 0 ? Exit.found : Exit.fine;
 }
 
+/** What became of the accesses that the cache was asked for; its two parts count as one. */
+function cacheOf({ stats }: Replay) {
+  const { microHits, shadowHits, misses, evictions } = stats.cache;
+  return { hits: microHits + shadowHits, misses, evictions };
+}
+
 function printCounts({ out }: Terminal, result: Replay): void {
   const { stats } = result;
+  const { hits, misses, evictions } = cacheOf(result);
   const written: Record<string, number> = {};
   for (const [name, event] of Object.entries(stats.events)) written[name] = event.written;
   const rows: [string, string][] = [
     ['translations', `${stats.translations}, of which ${result.refused} to be refused`],
+    ['cache', `${hits} hits, ${misses} misses, ${evictions} evictions`],
     ['walks', String(stats.walks)],
     ['descriptors', `${result.descriptors} written, ${result.rewrites} without invalidation`],
     ['snapshot', `${result.confirmed} pages the same, ${result.stale} unmapped but not flushed`],

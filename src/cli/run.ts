@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { InputError } from '../fixtures/input-error.js';
 import {
   UsageError,
+  parseCacheEntries,
   parseInputAddress,
   parseLength,
   parseStreamId,
@@ -10,7 +11,7 @@ import {
 import { conform, type ConformOptions } from './conform.js';
 import { inspect } from './inspect.js';
 import { ioas, type IoasOptions } from './ioas.js';
-import { replay } from './replay.js';
+import { replay, type ReplayCommandOptions } from './replay.js';
 import { Exit, Terminal, type Streams } from './terminal.js';
 import { translate, type TranslateOptions } from './translate.js';
 import { verify } from './verify.js';
@@ -118,9 +119,13 @@ function programOf(session: Session): Command {
     program,
     'replay',
     'replay the trace.jsonl.gz of the capture through the vSMMU',
+  ).option(
+    '--cache <n>',
+    'translations that the vSMMU keeps, 0 for none; 65,536 without it',
+    parseCacheEntries,
   );
   addExample(replayCommand, 'vsmmu replay captures/linux');
-  replayCommand.action(async (capture: string, options: { json?: true }) => {
+  replayCommand.action(async (capture: string, options: ReplayCommandOptions) => {
     session.status = await replay(terminal, capture, options);
   });
 

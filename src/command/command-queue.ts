@@ -11,11 +11,14 @@ const { CR0, CMDQ_BASE, CMDQ_CONS, GERROR } = Register;
 const prod = wordOf(Register.CMDQ_PROD);
 const cons = wordOf(CMDQ_CONS);
 
+/** The command cannot be done yet: the queue stays on it until it is resumed. */
+export const WAITS = -1;
+
 /** Executes one command whose opcode and common fields are legal. */
 export interface CommandExecutor {
   /**
    * @param words the command, 4 words.
-   * @returns a {@link Cerror}: NONE when it is done.
+   * @returns a {@link Cerror}: NONE when it is done; or {@link WAITS}.
    */
   execute(words: Uint32Array, opcode: number): number;
 }
@@ -37,6 +40,8 @@ export class CommandQueue {
   private readonly geometry: QueueGeometry;
   /** Index of the command that is being executed; -1 for none. */
   private executing = -1;
+  /** The command at CONS waits for what is under way. */
+  private isWaiting = false;
 
   constructor(
     memory: GuestMemory,
@@ -57,14 +62,26 @@ export class CommandQueue {
   /** Takes over CMDQ_BASE; index bits of CONS beyond the queue's size read as 0. */
   configure(): void {
     // The guest must not see the queue off before the command that is being executed is consumed.
-    if (get(this.frame, wordOf(CR0), CR0.fields.CMDQEN) === 0) this.consume();
+    if (get(this.frame, wordOf(CR0), CR0.fields.CMDQEN) === 0) {
+      this.consume();
+      this.isWaiting = false;
+    }
     this.geometry.configure();
     set(this.frame, cons, CMDQ_CONS.fields.RD, this.frame[cons]! & this.geometry.wrap);
   }
 
+  /** What the command at CONS waited for is done. */
+  resume(): void {
+    this.isWaiting = false;
+  }
+
   /** Whether a command waits that could be executed now. */
   get isPending(): boolean {
-    return this.isRunning && ((this.frame[prod]! ^ this.frame[cons]!) & this.geometry.wrap) !== 0;
+    return (
+      !this.isWaiting &&
+      this.isRunning &&
+      ((this.frame[prod]! ^ this.frame[cons]!) & this.geometry.wrap) !== 0
+    );
   }
 
   /**
@@ -83,6 +100,11 @@ export class CommandQueue {
       const illegal = this.legal[opcode] === 0 || hasIllegalFields(words, opcode);
       this.executing = read;
       const error = illegal ? Cerror.ILL : this.executor.execute(words, opcode);
+      if (error === WAITS) {
+        this.executing = -1;
+        this.isWaiting = true;
+        return;
+      }
       if (error !== Cerror.NONE) {
         this.executing = -1;
         this.fail(error);

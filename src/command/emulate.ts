@@ -4,9 +4,10 @@ import { Register } from '../arch/registers.js';
 import type { GlobalErrors } from '../event/global-error.js';
 import type { InterruptSender } from '../event/interrupts.js';
 import type { Features } from '../registers/features.js';
-import type { CommandExecutor } from './command-queue.js';
-import type { TranslationKeeper } from './invalidations.js';
-import { decodeTlbRange, TlbRange } from './tlb-range.js';
+import { TlbRange } from '../tlb/tlb-range.js';
+import type { TranslationKeeper } from '../tlb/translation-keeper.js';
+import { WAITS, type CommandExecutor } from './command-queue.js';
+import { decodeTlbRange } from './decode-tlb-range.js';
 
 const { GERROR } = Register;
 const MSI_ERROR = GERROR.fields.MSI_CMDQ_ABT_ERR;
@@ -20,8 +21,11 @@ export interface CommandTargets extends TranslationKeeper {
   resume(streamId: number, stag: number, action: number): void;
   /** CMD_STALL_TERM: every stalled transaction of a stream is to abort. */
   terminateStalls(streamId: number): void;
-  /** CMD_SYNC, before its signal: what came before it must be done. */
-  synchronize(): void;
+  /**
+   * CMD_SYNC, before its signal: what came before it must be done.
+   * @returns `false` when something is not done yet: the queue is resumed when it is.
+   */
+  synchronize(): boolean;
   /** CMD_ATC_INV and CMD_PRI_RESP, which only devices with ATS understand. */
   deviceCommand(words: Uint32Array, opcode: number): void;
 }
@@ -76,8 +80,7 @@ export class CommandEmulator implements CommandExecutor {
       case Command.TLBI_NH_VAA.opcode:
         return this.invalidateRange(words, -1);
       case Command.SYNC.opcode:
-        this.synchronize(words);
-        break;
+        return this.synchronize(words) ? Cerror.NONE : WAITS;
       case Command.RESUME.opcode:
         this.resume(words);
         break;
@@ -125,9 +128,9 @@ export class CommandEmulator implements CommandExecutor {
   }
 
   /** Completion signals (IHI 0070, section 4.7): effects first, then the signal; CONS follows. */
-  private synchronize(words: Uint32Array): void {
+  private synchronize(words: Uint32Array): boolean {
     const { CS, MSIAddress, MSIData } = Command.SYNC.fields;
-    this.targets.synchronize();
+    if (!this.targets.synchronize()) return false;
     const signal = get(words, 0, CS);
     if (signal === 1) {
       const address = getAddress(words, 0, MSIAddress) % 2 ** this.features.OAS;
@@ -137,5 +140,6 @@ export class CommandEmulator implements CommandExecutor {
       this.sender.completed();
     }
     if (signal === 2 && this.features.SEV === 1) this.sender.sendEvent();
+    return true;
   }
 }

@@ -3,18 +3,27 @@ import { get } from '../arch/field.js';
 import { Ste, STE_BYTES } from '../arch/ste.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
+import type { Tlb } from '../tlb/tlb.js';
 import { ABORT, StreamAttributes, type Configurations } from './configuration.js';
 import { Context } from './context.js';
+import { accessOverrides } from './permissions.js';
 import { Reason } from './reason.js';
 import { StreamTable } from './stream.js';
 import { BYPASS, SubstreamTable } from './substream.js';
 import { Translation } from './translation.js';
 
+const NO_OVERRIDES = accessOverrides(0, 0);
 /** An access without SubstreamID faults: the STE must be asked each time. */
 const ASK = 1;
 
 /** A CD that was found, with the words it was decoded from. */
 export class CachedContext {
+  /** Where translations through it are kept; -1 once the CD is not to be used any more. */
+  slot = -1;
+  /** The access that the STE makes of an access. */
+  effective: Uint8Array = NO_OVERRIDES.effective;
+  /** The permission that an access needs after that. */
+  needed: Uint8Array = NO_OVERRIDES.needed;
   /** Decoded. */
   readonly context = new Context();
   /** As in memory when it was fetched. */
@@ -59,18 +68,30 @@ export class ConfigurationCache implements Configurations {
   /** The stream and CD of the last access: the next one is nearly always theirs. */
   private last: CachedStream | undefined;
   private lastIndex = -1;
-  private found: Context = new Context();
+  private found = new CachedContext();
+
+  private readonly tlb: Tlb;
 
   /** @param limit streams, and contexts, that are kept at most. */
-  constructor(memory: GuestMemory, features: Features, limit: number) {
+  constructor(memory: GuestMemory, features: Features, tlb: Tlb, limit: number) {
     this.features = features;
+    this.tlb = tlb;
     this.limit = limit;
     this.table = new StreamTable(memory, features);
     this.substreams = new SubstreamTable(memory, features);
   }
 
   get context(): Context {
+    return this.found.context;
+  }
+
+  /** The CD that {@link find} found. */
+  get cached(): CachedContext {
     return this.found;
+  }
+
+  get slot(): number {
+    return this.found.slot;
   }
 
   get attributes(): StreamAttributes {
@@ -113,7 +134,7 @@ export class ConfigurationCache implements Configurations {
       if (event !== 0) return event;
       cached = stream.contexts.get(index)!;
     }
-    this.found = cached.context;
+    this.found = cached;
     this.lastIndex = index;
     return 0;
   }
@@ -140,11 +161,14 @@ export class ConfigurationCache implements Configurations {
     const stream = this.streams.get(streamId);
     if (stream === undefined) return;
     if (index < 0) {
-      this.contextCount -= stream.contexts.size;
-      stream.contexts.clear();
-    } else if (stream.contexts.delete(index)) {
-      this.contextCount--;
+      this.dropContexts(stream);
+      return;
     }
+    const cached = stream.contexts.get(index);
+    if (cached === undefined) return;
+    this.contextCount--;
+    stream.contexts.delete(index);
+    this.end(cached);
   }
 
   /** Puts an STE into the cache as if it had been fetched; the words must be those of a legal one. */
@@ -164,6 +188,10 @@ export class ConfigurationCache implements Configurations {
     const cached = new CachedContext();
     cached.words.set(words);
     cached.context.decode(words, 0, this.features);
+    const overrides = accessOverrides(stream.attributes.clears, stream.attributes.sets);
+    cached.effective = overrides.effective;
+    cached.needed = overrides.needed;
+    cached.slot = this.tlb.attach(cached.words, cached.context.asid);
     stream.contexts.set(index, cached);
     this.contextCount++;
   }
@@ -191,17 +219,27 @@ export class ConfigurationCache implements Configurations {
   private drop(streamId: number): void {
     const stream = this.streams.get(streamId);
     if (stream === undefined) return;
-    this.contextCount -= stream.contexts.size;
+    this.dropContexts(stream);
     this.streams.delete(streamId);
     if (this.last === stream) this.last = undefined;
+  }
+
+  private dropContexts(stream: CachedStream): void {
+    this.contextCount -= stream.contexts.size;
+    for (const cached of stream.contexts.values()) this.end(cached);
+    stream.contexts.clear();
+  }
+
+  private end(cached: CachedContext): void {
+    this.tlb.detach(cached.slot);
+    cached.slot = -1;
   }
 
   /** Makes room by emptying the stream that was found first and has contexts. */
   private dropOldestContexts(): void {
     for (const stream of this.streams.values()) {
       if (stream.contexts.size === 0) continue;
-      this.contextCount -= stream.contexts.size;
-      stream.contexts.clear();
+      this.dropContexts(stream);
       this.lastIndex = -1;
       return;
     }

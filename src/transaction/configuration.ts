@@ -16,6 +16,8 @@ export const ABORT = -2;
 export interface Configurations {
   /** The CD that {@link find} found, decoded. */
   readonly context: Context;
+  /** Where a TLB keeps translations through that CD. */
+  readonly slot: number;
   /** What the STE that {@link find} found says of accesses and events. */
   readonly attributes: StreamAttributes;
   /**
@@ -55,6 +57,7 @@ export class StreamAttributes {
 /** Reads the stream table and the CD table anew each time: what tools and tests want. */
 export class FreshConfigurations implements Configurations {
   readonly context = new Context();
+  readonly slot = -1;
   readonly attributes = new StreamAttributes();
   /** Finds STEs. */
   readonly streams: StreamTable;

@@ -24,6 +24,8 @@ export class AddressHalf {
   privilegedOnly = false;
   /** HAD: the permission bits of table descriptors are ignored. */
   flat = false;
+  /** TBI: bits 63:56 of an input address are ignored. */
+  topByteIgnored = false;
   /** Significant bits of an input address: 64 - TxSZ. */
   inputBits = 0;
   /** Bits 63:32 of an input address that must all be equal to bit 55. */
@@ -172,6 +174,7 @@ export class Context {
   ): void {
     const inputBits = 64 - txsz;
     const level = startLevel(granuleLog2, inputBits);
+    half.topByteIgnored = topByteIgnored;
     half.inputBits = inputBits;
     half.granuleLog2 = granuleLog2;
     half.bitsPerLevel = bitsPerLevel(granuleLog2);

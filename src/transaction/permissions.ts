@@ -28,6 +28,24 @@ export const Access = {
 /** The {@link Permission} bit that an access needs, by the access. */
 export const NEEDED: Uint8Array = new Uint8Array([1, 2, 4, 2, 8, 16, 32, 16]);
 
+/** How the STE of a stream changes accesses: tables by {@link Access} bits. */
+export interface AccessOverrides {
+  /** The access that is made. */
+  readonly effective: Uint8Array;
+  /** The {@link Permission} bit that it needs. */
+  readonly needed: Uint8Array;
+}
+
+/** The tables for an STE that clears some {@link Access} bits and then sets some; made once. */
+export function accessOverrides(clears: number, sets: number): AccessOverrides {
+  return OVERRIDES[clears | (sets << 3)]!;
+}
+
+const OVERRIDES: readonly AccessOverrides[] = Array.from({ length: 64 }, (_, setting) => {
+  const effective = Uint8Array.from(NEEDED, (__, access) => (access & ~setting) | (setting >> 3));
+  return { effective, needed: effective.map((access) => NEEDED[access]!) };
+});
+
 /** Bits of an index into a {@link permissionTable}: a leaf's AP, PXN, UXN and DBM after its tables' say. */
 export const PermissionIndex = {
   /** AP[1]: unprivileged accesses are allowed. */

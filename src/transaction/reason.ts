@@ -38,6 +38,8 @@ export const Reason = {
   accessFlag: 29,
   permission: 30,
   descriptorUpdate: 31,
+  noMemory: 32,
+  endOfSpace: 33,
   illegalSte: 100,
   illegalCd: 200,
 } as const;
@@ -87,6 +89,8 @@ const TEXTS: Readonly<Record<number, string>> = {
   [Reason.permission]: 'the permissions do not allow this access (DDI 0487, section D8.4)',
   [Reason.descriptorUpdate]:
     'external abort while updating the descriptor (IHI 0070, section 3.13)',
+  [Reason.noMemory]: 'no memory answers at the output address; the SMMU records nothing',
+  [Reason.endOfSpace]: 'the access goes on beyond the address 2^64; the SMMU records nothing',
 };
 
 /** The rule behind a {@link Reason}, in a sentence with its section. */

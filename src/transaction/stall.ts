@@ -1,3 +1,4 @@
+import { eventOf } from './fault.js';
 import { Translation } from './translation.js';
 
 /** Receives the answer to an access that stalled: any outcome but stalled. The object is the listener's. */
@@ -14,6 +15,8 @@ export class StalledAccess {
   readonly inputLow: number;
   /** Access bits as the device made them. */
   readonly access: number;
+  /** A {@link Reason}; none after a restore. */
+  readonly reason: number;
   /** The event record, 8 words; what the guest is told once the event queue takes it. */
   readonly record: Uint32Array;
   /** Whether the record is in the event queue. */
@@ -34,6 +37,7 @@ export class StalledAccess {
     this.inputHigh = fault.inputHigh;
     this.inputLow = fault.inputLow;
     this.access = access;
+    this.reason = fault.reason;
     this.record = record;
     this.answered = answered;
   }
@@ -43,6 +47,10 @@ export class StalledAccess {
     if (this.answered === undefined) return;
     const result = new Translation();
     result.outcome = outcome;
+    result.event = eventOf(this.record, 0);
+    result.recorded = this.recorded;
+    result.stag = this.stag;
+    result.reason = this.reason;
     result.streamId = this.streamId;
     result.substreamId = this.substreamId;
     result.inputHigh = this.inputHigh;

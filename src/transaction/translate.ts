@@ -4,6 +4,7 @@ import { Register, wordOf } from '../arch/registers.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
 import { ABORT, type Configurations } from './configuration.js';
+import type { Context } from './context.js';
 import { Reason } from './reason.js';
 import { BYPASS } from './substream.js';
 import { Outcome, type Translation } from './translation.js';
@@ -21,8 +22,10 @@ export class Transactions {
   /** Walks done, faulting ones included. */
   walks = 0;
 
-  private readonly configurations: Configurations;
-  private enabled = false;
+  /** Finds the CD of a stream. */
+  protected readonly configurations: Configurations;
+  /** SMMUEN: accesses are translated. */
+  isEnabled = false;
   private globalAbort = false;
   private recordsInvalidStreamId = false;
   private readonly outputLimit: number;
@@ -35,7 +38,7 @@ export class Transactions {
 
   /** Takes over CR0, CR2, GBPA and STRTAB_* from a register frame (32-bit words of both pages). */
   configure(frame: Uint32Array): void {
-    this.enabled = get(frame, wordOf(CR0), CR0.fields.SMMUEN) === 1;
+    this.isEnabled = get(frame, wordOf(CR0), CR0.fields.SMMUEN) === 1;
     this.globalAbort = get(frame, wordOf(GBPA), GBPA.fields.ABORT) === 1;
     this.recordsInvalidStreamId = get(frame, wordOf(CR2), CR2.fields.RECINVSID) === 1;
     this.configurations.configure(frame);
@@ -66,7 +69,7 @@ export class Transactions {
     result.event = 0;
     result.recorded = false;
     result.stall = false;
-    if (!this.enabled) return this.passGlobally(result);
+    if (!this.isEnabled) return this.passGlobally(result);
 
     const { configurations } = this;
     const event = configurations.find(streamId, substreamId, result);
@@ -76,13 +79,23 @@ export class Transactions {
     result.access = (access & ~attributes.clears) | attributes.sets;
     if (event === BYPASS) return this.pass(result);
 
-    const { context } = configurations;
+    return this.answer(result);
+  }
+
+  /** Answers an access for which a context was found, by a walk. */
+  protected answer(result: Translation): number {
+    const { context } = this.configurations;
+    const { inputHigh, inputLow, access } = result;
     this.walks++;
-    if (this.walker.walk(context, inputHigh, inputLow, result.access, result) === 0) {
+    if (this.walker.walk(context, inputHigh | 0, inputLow | 0, access, result) === 0) {
       return (result.outcome = Outcome.translated);
     }
+    return this.fault(context, result);
+  }
+
+  /** CD.A, R and S (IHI 0070, section 5.5): a stall is always recorded. */
+  protected fault(context: Context, result: Translation): number {
     if (result.event === Event.F_WALK_EABT.id) return this.abort(result, result.event);
-    // CD.A, R and S (IHI 0070, section 5.5): a stall is always recorded.
     result.recorded = context.records || context.stalls;
     result.stall = context.stalls;
     result.outcome = context.stalls

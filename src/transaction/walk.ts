@@ -22,6 +22,9 @@ export class Walker {
   private readonly memory: GuestMemory;
   /** The descriptor, and for updates its replacement. */
   private readonly words = new Uint32Array(4);
+  // Address of the leaf of the last walk that found one.
+  private leafHigh = 0;
+  private leafLow = 0;
 
   constructor(memory: GuestMemory) {
     this.memory = memory;
@@ -129,6 +132,8 @@ export class Walker {
           permissions &= ~Permission.clean;
         }
       }
+      this.leafHigh = tableHigh;
+      this.leafLow = addressLow;
       result.event = 0;
       result.reason = Reason.none;
       result.outputAddress =
@@ -151,6 +156,34 @@ export class Walker {
       result.descriptorLow = low >>> 0;
       return 0;
     }
+  }
+
+  /**
+   * How far the answer of the last walk, which found a leaf of `half`, holds beyond that leaf: its
+   * Contiguous bit promises neighbours that continue it (DDI 0487, section D8.6). They are read, not
+   * believed.
+   * @returns log2 of the bytes of the contiguous run, or of the leaf when it stands alone.
+   */
+  spanLog2(context: Context, half: AddressHalf, result: Translation): number {
+    const { leafLog2, descriptorLow, descriptorHigh } = result;
+    // With HA each access marks its own descriptor.
+    if (result.contiguous === 0 || context.setsAccessFlag) return leafLog2;
+    const entries = contiguousEntries(half.granuleLog2, result.level);
+    const spanLog2 = leafLog2 + Math.log2(entries);
+    const { words, memory, leafHigh, leafLow } = this;
+    const own = (leafLow >> 3) & (entries - 1);
+    // The run is aligned: the number of a leaf within it stands in its output address.
+    const number = (descriptorLow >>> leafLog2) | (descriptorHigh << (32 - leafLog2));
+    if (spanLog2 > half.inputBits || (number & (entries - 1)) !== own) return leafLog2;
+    for (let i = 0; i < entries; i++) {
+      if (!memory.load64(leafHigh, leafLow + 8 * (i - own), words)) return leafLog2;
+      const low = context.bigEndian ? swapBytes(words[1]!) : words[0]!;
+      const high = context.bigEndian ? swapBytes(words[0]!) : words[1]!;
+      const other = i ^ own;
+      if ((low ^ descriptorLow) !== other << leafLog2) return leafLog2;
+      if ((high ^ descriptorHigh) !== other >>> (32 - leafLog2)) return leafLog2;
+    }
+    return spanLog2;
   }
 
   /** Sets AF, and dirty state if asked, in the descriptor last loaded from `addressHigh:addressLow`. */
