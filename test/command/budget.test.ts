@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { TranslationKeeper } from '../../src/command/invalidations.js';
+import type { TranslationKeeper } from '../../src/tlb/translation-keeper.js';
 import { CMDQEN, R, SmmuMachine, type Entry } from '../smmu/smmu-machine.js';
 
 /** CFGI_STE of stream `streamId`. */

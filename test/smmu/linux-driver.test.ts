@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { TlbRange } from '../../src/command/tlb-range.js';
+import type { TlbRange } from '../../src/tlb/tlb-range.js';
 import {
   BYPASS_STE,
   CD_TABLES,

@@ -72,6 +72,8 @@ describe('counters', () => {
       failedCommands: 0,
       events: {},
       translations: 0,
+      cache: { entries: 0, microHits: 0, shadowHits: 0, misses: 0, evictions: 0 },
+      underWay: 0,
       walks: 0,
       steFetches: 0,
       cdFetches: 0,
@@ -97,7 +99,11 @@ describe('counters', () => {
         C_BAD_STREAMID: { ...NONE, written: 1 },
       },
       translations: 10,
-      walks: 8,
+      // All but the first of five equal accesses hit. The STE takes the entry along, the access after it
+      // makes it anew; the other walks fault, and streams without an STE do not come to one.
+      cache: { entries: 1, microHits: 4, shadowHits: 0, misses: 4, evictions: 0 },
+      underWay: 0,
+      walks: 4,
       // One for each of the streams that fault, and two for the one that was invalidated.
       steFetches: 4,
       cdFetches: 2,

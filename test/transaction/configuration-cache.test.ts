@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ConfigurationCache } from '../../src/transaction/configuration-cache.js';
+import { Tlb } from '../../src/tlb/tlb.js';
 import { FreshConfigurations } from '../../src/transaction/configuration.js';
 import { Translation } from '../../src/transaction/translation.js';
 import { SparseMemory } from '../../src/memory/sparse-memory.js';
@@ -37,7 +38,7 @@ function setup(limit: number): Setup {
   const frame = frameOf(IDS);
   frame[0x80 / 4] = STREAM_TABLE;
   frame[0x88 / 4] = 8;
-  const cache = new ConfigurationCache(memory, features, limit);
+  const cache = new ConfigurationCache(memory, features, new Tlb({ entries: 0 }, limit), limit);
   const fresh = new FreshConfigurations(ram, features);
   cache.configure(frame);
   fresh.configure(frame);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { TlbRange } from '../../src/command/tlb-range.js';
+import { TlbRange } from '../../src/tlb/tlb-range.js';
 import type { FeatureOptions } from '../../src/registers/feature-set.js';
 import { CMDQEN, SmmuMachine } from '../smmu/smmu-machine.js';
 
