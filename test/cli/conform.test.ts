@@ -45,11 +45,12 @@ describe('vsmmu conform', () => {
   });
 
   test('without results prints counts', async () => {
+    // Of the accesses marked stale, 11 are answered from the cache where a walk would fault.
     expect((await cli(['conform', CASES_FILE])).out).toBe(
-      '298 cases: 2929 accesses, 1183 translated, 1746 not; 101 reads of registers\n',
+      '298 cases: 2929 accesses, 1194 translated, 1735 not; 101 reads of registers\n',
     );
     expect((await cli(['conform', CASES_FILE, '--json'])).out).toBe(
-      '{"cases":298,"accesses":2929,"translated":1183,"faulted":1746,"reads":101}\n',
+      '{"cases":298,"accesses":2929,"translated":1194,"faulted":1735,"reads":101}\n',
     );
   });
 

@@ -11,6 +11,13 @@ const CAPTURE = fileURLToPath(
 );
 const TRACE = 'trace.jsonl.gz';
 
+/** What `--json` prints, as far as the cache goes. */
+interface Replayed {
+  readonly mismatches: number;
+  readonly cache: { readonly hits: number; readonly misses: number; readonly evictions: number };
+  readonly stats: { readonly cache: { readonly microHits: number; readonly shadowHits: number } };
+}
+
 /** A copy of the capture with another trace. */
 function withTrace(change: (text: string) => string): string {
   const folder = mkdtempSync(join(tmpdir(), 'vsmmu-cli-'));
@@ -32,7 +39,9 @@ describe('vsmmu replay', () => {
     expect(summary).toMatch(/^replayed 1407 accesses in \d+\.\d s: 0 mismatches$/);
     expect(rest).toEqual([
       '  translations  2814, of which 218 to be refused',
-      expect.stringMatching(/^ {2}walks {9}\d+$/),
+      // 766 = 218 refusals, which are not cached, and 548 pages.
+      '  cache         2048 hits, 766 misses, 0 evictions',
+      '  walks         766',
       '  descriptors   548 written, 0 without invalidation',
       '  snapshot      891 pages the same, 0 unmapped but not flushed',
       '  fetches       9 STEs, 9 CDs',
@@ -55,11 +64,59 @@ describe('vsmmu replay', () => {
         ...{ records: 1929, writes: 359, accesses: 1407, refused: 218, widened: 0 },
         events: { F_TRANSLATION: 148, F_PERMISSION: 20 },
         ...{ descriptors: 548, rewrites: 0, confirmed: 891, stale: 0, mismatches: 0, first: [] },
-        stats: { commands: { SYNC: 154 }, translations: 2814 },
+        stats: { commands: { SYNC: 154 }, translations: 2814, walks: 766 },
+        cache: { hits: 2048, misses: 766, evictions: 0 },
       },
     ]);
     expect(Object.keys(objects[0] as object)).toContain('seconds');
   });
+
+  test('--cache chooses how many translations are kept', async () => {
+    const cacheOf = async (...options: readonly string[]) => {
+      const { status, out } = await cli(['replay', CAPTURE, '--json', ...options]);
+      expect(status).toBe(0);
+      const [{ mismatches, cache, stats }] = jsonLines(out) as [Replayed];
+      expect(mismatches).toBe(0);
+      expect(cache.hits).toBe(stats.cache.microHits + stats.cache.shadowHits);
+      expect(cache.hits + cache.misses).toBe(2814);
+      return cache;
+    };
+    expect(await cacheOf('--cache', '0')).toEqual({ hits: 0, misses: 2814, evictions: 0 });
+    const one = await cacheOf('--cache', '1');
+    const many = await cacheOf('--cache', '0x40');
+    const usual = await cacheOf();
+    expect(usual).toEqual(await cacheOf('--cache', '65536'));
+    expect(usual).toEqual(await cacheOf('--cache', '0x400000'));
+    expect([one.hits, many.hits]).toEqual([one.hits, many.hits].sort((a, b) => a - b));
+    expect(one.evictions).toBeGreaterThan(many.evictions);
+    expect(many.evictions).toBeGreaterThan(0);
+    const { out } = await cli(['replay', CAPTURE, '--cache', '0']);
+    expect(out).toContain('\n  cache         0 hits, 2814 misses, 0 evictions\n');
+    expect(out).toContain('\n  walks         2814\n');
+  });
+
+  test('--cache sees a TLBI that is missing', async () => {
+    const tlbi = /.*"0x5000000000012","0xffffc701".*/;
+    const folder = withTrace((text) => text.replace(tlbi, ''));
+    expect((await cli(['replay', folder, '--cache', '0'])).status).toBe(0);
+    const { status, out } = await cli(['replay', folder]);
+    expect(status).toBe(1);
+    expect(out).toMatch(/: 2 mismatches\n/);
+    expect(out).toMatch(/\n {2}descriptors +548 written, 1 without invalidation\n/);
+  });
+
+  test.each(['-1', '0x400001', '1.5', '1e3', 'many', ''])(
+    '--cache %j is wrong use',
+    async (size) => {
+      const { status, out, err } = await cli(['replay', CAPTURE, '--cache', size]);
+      expect([status, out]).toEqual([2, '']);
+      expect(err).toBe(
+        `vsmmu: option '--cache <n>' argument '${size}' is invalid. ` +
+          'A cache size is a decimal or 0x number from 0 to 0x400000.\n' +
+          'See `vsmmu replay --help`.\n',
+      );
+    },
+  );
 
   test('a mismatch exits with 1 and is printed', async () => {
     const folder = withTrace((text) => text.replace('"pa":"0x86000210"', '"pa":"0x87000210"'));
