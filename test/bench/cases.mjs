@@ -1,51 +1,13 @@
 import {
   enumerate,
   IntervalMap,
-  RamMemory,
-  Smmu,
   StreamTable,
   Translation,
-  Translator,
   UNPRIVILEGED_DATA,
 } from '../../dist/index.js';
-import { GuestBuilder } from '../../dist/fixtures.js';
-import { allocatedBytes, nanoseconds, shuffled } from './measure.mjs';
-
-const RAM_BASE = 0x4000_0000;
-// Low words above 2^31, as Linux hands them out.
-const IOVA = 0x12_c000_0000;
-const IOVA_HIGH = 0x12;
-const IOVA_LOW = 0xc000_0000;
-const STREAM = 8;
-
-/** A young generation that is not collected: bytes allocated are a difference of two readings. */
-const NO_COLLECTION = ['--expose-gc', '--min-semi-space-size=256', '--max-semi-space-size=256'];
-
-/** A guest with `pages` 4K pages mapped contiguously in IOVA, scattered or contiguous in output. */
-function guestOf(pages, { scattered, shared }) {
-  const ramBytes = 64 * 2 ** 20;
-  const buffer = shared ? new SharedArrayBuffer(ramBytes) : new ArrayBuffer(ramBytes);
-  const memory = new RamMemory([{ base: RAM_BASE, buffer }]);
-  const guest = new GuestBuilder({ memory, ramBase: RAM_BASE, ramBytes });
-  const space = guest.addressSpace();
-  const words = new Uint32Array(buffer);
-  const order = shuffled(pages);
-  for (let first = 0; first < pages; first += 512) {
-    const table = (space.descriptorAddress(IOVA + first * 4096, 3) - RAM_BASE) / 4;
-    for (let i = 0; i < Math.min(512, pages - first); i++) {
-      const page = scattered ? order[first + i] : first + i;
-      const address = 0x8000_0000 + page * 4096;
-      words[table + 2 * i] = ((address >>> 0) | 0xf47) >>> 0;
-      words[table + 2 * i + 1] = Math.floor(address / 2 ** 32);
-    }
-  }
-  guest.attach(STREAM, space);
-  const translator = new Translator(memory, guest.features);
-  translator.configure(guest.frame);
-  const result = new Translation();
-  if (translator.resolve(STREAM, -1, result) !== 0) throw new Error('no context');
-  return { memory, guest, translator, context: translator.context, result };
-}
+import { guestOf, IOVA, IOVA_HIGH, IOVA_LOW, smmuOf, STREAM } from './guest.mjs';
+import { allocatedBytes, nanoseconds, NO_COLLECTION, sections, shuffled } from './measure.mjs';
+import { tlbCases } from './tlb-cases.mjs';
 
 /** Walks of all pages in random order, a million at most in a batch. */
 function walks(pages, options = {}) {
@@ -120,18 +82,6 @@ function intervalLookups() {
   };
 }
 
-/** A vSMMU that the guest of {@link guestOf} has set up, with a command queue of 2^8 entries. */
-function smmuOf(pages) {
-  const { memory, guest } = guestOf(pages, { scattered: true });
-  const smmu = new Smmu({ memory });
-  const queue = guest.allocate(16 * 256, 16 * 256);
-  smmu.writeRegister(0x80, 8, BigInt(guest.frame[0x80 / 4]));
-  smmu.writeRegister(0x88, 4, guest.frame[0x88 / 4]);
-  smmu.writeRegister(0x90, 8, BigInt(queue) | 8n);
-  smmu.writeRegister(0x20, 4, 0x9);
-  return { memory, smmu, queue };
-}
-
 function registerWrites() {
   const { smmu } = smmuOf(16);
   return () => {
@@ -146,24 +96,17 @@ function registerWrites() {
   };
 }
 
-/** TLBI_NH_VA commands, 255 for each write of CMDQ_PROD. */
+/** TLBI_NH_VA commands that find nothing, 1023 for each write of CMDQ_PROD. */
 function commandDecode() {
-  const { memory, smmu, queue } = smmuOf(16);
-  const words = Uint32Array.from([0x12, 0x0001_0000, 0x1234_5001, 0x0]);
-  for (let i = 0; i < 256; i++) memory.store(queue + 16 * i, words, 0, 4);
-  let prod = 0;
-  return () => {
-    for (let round = 0; round < 64; round++) {
-      prod = (prod + 255) & 0x1ff;
-      smmu.writeRegister(0x98, 4, prod);
-    }
-    if (smmu.readRegister(0x9c, 4) !== prod) throw new Error('commands are left');
-    return 64 * 255;
-  };
+  const { enqueue } = smmuOf(16);
+  const words = new Uint32Array(4 * 1023);
+  for (let i = 0; i < 1023; i++) words.set([0x12, 0x0001_0000, 0x1234_5001, 0x0], 4 * i);
+  return () => [() => enqueue(words)];
 }
 
-function cachedTranslations() {
-  const { smmu } = smmuOf(4096);
+/** STE and CD are cached, translations are not. */
+function configuredTranslations() {
+  const { smmu } = smmuOf(4096, { cache: { entries: 0 } });
   const result = new Translation();
   const lows = Int32Array.from(shuffled(4096), (page) => IOVA_LOW + page * 4096 + 0x123);
   return () => {
@@ -198,10 +141,11 @@ export const cases = {
   'ste-decode': { unit: 'ns/STE', measure: () => nanoseconds(steDecode()) },
   'translate-uncached': { unit: 'ns/access', measure: () => nanoseconds(uncachedTranslations()) },
   'register-write': { unit: 'ns/write', measure: () => nanoseconds(registerWrites()) },
-  'command-decode': { unit: 'ns/command', measure: () => nanoseconds(commandDecode()) },
+  'command-decode': { unit: 'ns/command', measure: () => sections(commandDecode()) },
   'translate-config-cached': {
     unit: 'ns/access',
-    measure: () => nanoseconds(cachedTranslations()),
+    measure: () => nanoseconds(configuredTranslations()),
   },
   'interval-find-65536': { unit: 'ns/look-up', measure: () => nanoseconds(intervalLookups()) },
+  ...tlbCases,
 };

@@ -16,6 +16,37 @@ export function nanoseconds(batch, samples = 15) {
   return Array.from({ length: samples }, () => spend(40_000));
 }
 
+/**
+ * As {@link nanoseconds}, of steps that have to be prepared anew each time, without the preparation.
+ * `prepare` returns the steps; each prepares itself, and returns what is measured, which returns its
+ * number of operations.
+ */
+export function sections(prepare, samples = 15) {
+  const sample = () => {
+    let spent = 0;
+    let operations = 0;
+    while (spent < 2e6) {
+      for (const step of prepare()) {
+        const measured = step();
+        const start = process.hrtime.bigint();
+        operations += measured();
+        spent += Number(process.hrtime.bigint() - start);
+      }
+    }
+    return spent / operations;
+  };
+  const end = process.hrtime.bigint() + 2_000_000_000n;
+  while (process.hrtime.bigint() < end) sample();
+  return Array.from({ length: samples }, sample);
+}
+
+/** A young generation that is not collected: bytes allocated are a difference of two readings. */
+export const NO_COLLECTION = [
+  '--expose-gc',
+  '--min-semi-space-size=256',
+  '--max-semi-space-size=256',
+];
+
 /** Bytes allocated per operation, in five samples; needs --expose-gc and a large young generation. */
 export function allocatedBytes(batch) {
   for (let i = 0; i < 20; i++) batch();
