@@ -56,6 +56,18 @@ test('the sample of docs/embedding.md prints what happens', async () => {
   ]);
 });
 
+test('the sample of docs/devices.md prints what it says', async () => {
+  const [sample, ...others] = samples('docs/devices.md');
+  expect(others).toEqual([]);
+  expect(await run(sample!)).toEqual([
+    '4',
+    '1027',
+    '-1 the permissions do not allow this access (DDI 0487, section D8.4)',
+    '16384 1',
+    '6',
+  ]);
+});
+
 describe('the samples of docs/fixtures.md run', () => {
   const all = samples('docs/fixtures.md');
 
