@@ -164,11 +164,11 @@ describe('random machines', () => {
   });
 
   test.each([
-    ['updates', 60],
-    ['hits of 200', 500],
-    ['hits of 7', 400],
-    ['hits of 1', 50],
-    ['walks saved by 200', 500],
+    ['updates', 15],
+    ['hits of 200', 125],
+    ['hits of 7', 100],
+    ['hits of 1', 12],
+    ['walks saved by 200', 125],
   ])('reached: %s, at least %d times', (name, minimum) => {
     const scaled = Math.floor((minimum * machines) / 120);
     const found = reached.get(name) ?? 0;

@@ -86,6 +86,15 @@ describe('what an access costs', () => {
     expect(lookUp(tlb, 1, 0x2000n)).toBeGreaterThanOrEqual(0);
   });
 
+  test('a walk after TLBI_NH_ASID, with entries of another size: one look-up for these', () => {
+    const { tlb, invalidation } = new Counted([1]).pages(1, 0x1000n, 3);
+    fill(tlb, 1, leafOf(0x4000_0000n, BLOCK));
+    invalidation.invalidateAsid(1);
+    const refill = (): void => void fill(tlb, 1, leafOf(0x2000n));
+    expect(countOf(tlb, refill)).toEqual({ lookUps: 1, visits: 0 });
+    expect([lookUp(tlb, 1, 0x2000n) >= 0, tlb.size]).toEqual([true, 4]);
+  });
+
   test('a walk after TLBI_NH_ASID for a page that has no row any more: one look-up', () => {
     const { tlb, invalidation } = new Counted([1]).pages(1, 0x1000n, 1).pages(1, 0x1000_1000n, 1);
     invalidation.invalidateAsid(1);

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { EntryStore } from '../../src/tlb/entry-store.js';
 import { Entry } from '../../src/tlb/entry.js';
 import { writeEntry } from './tlb-driver.js';
-import { leaves, nonGlobalOf, spanLog2Of, type Leaf } from './tlb-model.js';
+import { leafOf, leaves, nonGlobalOf, spanLog2Of, type Leaf } from './tlb-model.js';
 
 const ENTRIES = 8;
 
@@ -161,6 +161,17 @@ describe('the store of entries', () => {
     });
     expect(visited).toEqual([0, 16, 32, 48]);
     expect(store.countOf(1)).toBe(0);
+  });
+
+  test('an entry that has left covers nothing', () => {
+    const store = new EntryStore();
+    store.grow(1);
+    const leaf = leafOf(0x1000n);
+    writeEntry(store.words, 0, 1, leaf);
+    store.enter(0);
+    expect(store.covers(0, 1, 0, 0x1000)).toBe(true);
+    store.leave(0);
+    expect(store.covers(0, 1, 0, 0x1000)).toBe(false);
   });
 
   test('an entry can take another answer when its span and its scope are the same', () => {

@@ -57,6 +57,15 @@ describe('the row of a page', () => {
     }
   });
 
+  test('pages 4 GiB apart, and those of other slots, are spread', () => {
+    const rows = new Set<number>();
+    for (let i = 1; i <= 1024; i++) rows.add(rowOf(3, i, 0x1000) & 0xffff);
+    expect(rows.size).toBeGreaterThan(900);
+    rows.clear();
+    for (let i = 1; i <= 1024; i++) rows.add(rowOf(i, 0, 0x1000) & 0xffff);
+    expect(rows.size).toBeGreaterThan(900);
+  });
+
   test('is the same for all addresses of a page', () => {
     expect(rowOf(3, 7, 0x1234_5fff)).toBe(rowOf(3, 7, 0x1234_5000));
     expect(rowOf(3, 7, 0x8234_5fff | 0)).toBe(rowOf(3, 7, 0x8234_5000));

@@ -77,4 +77,19 @@ describe('the quota of streams', () => {
     quota.remove(1);
     expect(quota.surplus(9)).toBe(-1);
   });
+
+  test('takes no more room for many streams, one after the other, than for those at a time', () => {
+    const quota = new StreamQuota(2);
+    quota.grow(2);
+    quota.add(1, 0);
+    for (let streamId = 2; streamId < 1000; streamId++) {
+      quota.add(streamId, 1);
+      quota.remove(1);
+    }
+    const { streams, numbers } = quota as unknown as {
+      streams: number[];
+      numbers: Map<number, number>;
+    };
+    expect([streams.length, numbers.size]).toEqual([2, 1]);
+  });
 });

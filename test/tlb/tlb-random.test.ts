@@ -25,12 +25,12 @@ describe('a TLB under any accesses and invalidations', () => {
       }),
       { numRuns: 150 },
     );
-    expect(sums.misses).toBeGreaterThan(1500);
-    expect(sums.races).toBeGreaterThan(100);
+    expect(sums.misses).toBeGreaterThan(400);
+    expect(sums.races).toBeGreaterThan(25);
     expect(sums.evictions > 0).toBe(evicts);
-    if (options.entries > 0) expect(sums.hits).toBeGreaterThan(100);
+    if (options.entries > 0) expect(sums.hits).toBeGreaterThan(25);
     else expect(sums.hits).toBe(0);
-    if (options.entries > 2) expect(sums.shadowHits).toBeGreaterThan(20);
+    if (options.entries > 2) expect(sums.shadowHits).toBeGreaterThan(5);
   });
 
   test('does so without spans that have the same key', () => {
