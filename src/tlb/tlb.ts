@@ -54,6 +54,8 @@ export class Tlb {
   // What is read for each access, laid open: the arrays of the store and of the generations.
   private words: Int32Array;
   private floors: Int32Array;
+  /** Row of the address that was last missed. */
+  private row = 0;
   /** An entry of the address that was last missed, dead or without the permission; -1 for none. */
   private stale = -1;
   /** Spans, as in EntryStore.spans, for which the shadow cache had no entry then. */
@@ -113,43 +115,13 @@ export class Tlb {
     return -1;
   }
 
-  /**
-   * After {@link probe} had no answer: the entry of that address which an invalidation, or a missing
-   * permission, keeps from answering, when the row still points to it and no other size of entry could
-   * answer. It saves {@link find}.
-   * @returns where it begins in the words of the store, for {@link revive} or {@link insert}; else -1.
-   */
-  former(slot: number, high: number, low: number): number {
-    const { store } = this;
-    const at = this.rows[rowOf(slot, high, low) & this.rowMask]!;
-    if (!store.covers(at, slot, high, low)) return -1;
-    if (store.spans[slot] !== 1 << (spanLog2Of(this.words, at) - MIN_SPAN_LOG2)) return -1;
-    this.stale = at;
-    this.absent = 0;
-    this.renewTicket();
-    return at;
-  }
-
-  /**
-   * Lets the entry `at`, a {@link former} one, answer again, if a walk has found what it says: so it is
-   * with most entries after an invalidation of everything.
-   * @param ticket {@link ticket} before the walk.
-   */
-  revive(at: number, ticket: number, result: Translation): boolean {
-    const { words, generations } = this;
-    if (ticket !== this.ticket || spanLog2Of(words, at) !== result.leafLog2) return false;
-    if (!generations.isOfContext(words, at) || !isAnswer(words, at, result)) return false;
-    words[at + Entry.born] = generations.now;
-    words[at + Entry.used] = 1;
-    return true;
-  }
-
   /** Asks the shadow cache after {@link probe} had no answer; as that. */
   find(slot: number, high: number, low: number, needed: number): number {
     this.renewTicket();
     const { words, spans } = this.store;
     const row = rowOf(slot, high, low) & this.rowMask;
     const guess = this.rows[row]!;
+    this.row = row;
     // What a row still points to after an invalidation is what the next walk fills again.
     this.stale = this.store.covers(guess, slot, high, low) ? guess : -1;
     const known = this.stale < 0 ? 0 : 1 << (spanLog2Of(words, guess) - MIN_SPAN_LOG2);
@@ -174,6 +146,23 @@ export class Tlb {
       return at;
     }
     return -1;
+  }
+
+  /**
+   * Lets the entry that {@link find} was asked for, and that an invalidation has ended, answer again if a
+   * walk has found what it says: so it is with most entries after an invalidation of everything.
+   * @param ticket {@link ticket} before the walk.
+   * @returns where the entry begins in the words of the store; -1 when {@link insert} has to be asked.
+   */
+  revive(ticket: number, result: Translation): number {
+    const { words, generations, stale } = this;
+    if (stale < 0 || ticket !== this.ticket) return -1;
+    if (spanLog2Of(words, stale) !== result.leafLog2 || !isAnswer(words, stale, result)) return -1;
+    if (!generations.isOfContext(words, stale)) return -1;
+    words[stale + Entry.born] = generations.now;
+    words[stale + Entry.used] = 1;
+    this.rows[this.row] = stale;
+    return stale;
   }
 
   /**
@@ -208,6 +197,7 @@ export class Tlb {
     const input = (high & 0x00ff_ffff) * 0x1_0000_0000 + (low >>> 0);
     this.store.deltas[at >> ENTRY_LOG2] = result.outputAddress - input;
     this.words[at + Entry.born] = this.generations.now;
+    // The rows may be others by now.
     this.rows[rowOf(slot, high, low) & this.rowMask] = at;
     return at;
   }

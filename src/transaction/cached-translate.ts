@@ -43,16 +43,14 @@ export class CachedTransactions extends Transactions {
     result: Translation,
   ): number {
     const { tlb } = this;
-    const former = tlb.former(slot, high, low);
-    if (former < 0) {
-      const found = tlb.find(slot, high, low, NEEDED[access]!);
-      if (found >= 0) return found;
-    }
+    const found = tlb.find(slot, high, low, NEEDED[access]!);
+    if (found >= 0) return found;
     const { walker } = this;
     const { ticket } = tlb;
     this.walks++;
     if (walker.walk(context, high, low, access, result) !== 0) return -1;
-    if (former >= 0 && tlb.revive(former, ticket, result)) return former;
+    const revived = tlb.revive(ticket, result);
+    if (revived >= 0) return revived;
     const half = (high & 0x0080_0000) === 0 ? context.lower : context.upper;
     const spanLog2 =
       result.contiguous === 1 ? walker.spanLog2(context, half, result) : result.leafLog2;
@@ -62,6 +60,7 @@ export class CachedTransactions extends Transactions {
   /** Asks the TLB, and walks when it does not know. */
   protected override answer(result: Translation): number {
     const { tlb } = this;
+    if (tlb.limit === 0) return super.answer(result);
     const { slot, context } = this.configurations;
     const { streamId, access } = result;
     const high = result.inputHigh | 0;

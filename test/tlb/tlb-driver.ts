@@ -32,26 +32,18 @@ export function cdOf(content: number): Uint32Array {
   return new Uint32Array(16).fill(content);
 }
 
-/** What {@link Tlb.former} said at the last miss of a TLB. */
-const formers = new WeakMap<Tlb, number>();
-
 /** Where the entry that answers begins, micro-TLB first; -1 when there is none: as a transaction asks. */
 export function lookUp(tlb: Tlb, slot: number, address: bigint, access = 0): number {
   const { high, low } = halvesOf(address);
   const needed = neededOf(access);
   const at = tlb.probe(slot, high, low, needed);
-  if (at >= 0) return at;
-  const former = tlb.former(slot, high, low);
-  formers.set(tlb, former);
-  return former >= 0 ? -1 : tlb.find(slot, high, low, needed);
+  return at >= 0 ? at : tlb.find(slot, high, low, needed);
 }
 
 /** A miss, whatever the rights. */
 export function miss(tlb: Tlb, slot: number, address: bigint): void {
   const { high, low } = halvesOf(address);
-  const former = tlb.former(slot, high, low);
-  formers.set(tlb, former);
-  if (former < 0 && tlb.find(slot, high, low, 0) >= 0) throw new Error('no right is enough');
+  if (tlb.find(slot, high, low, 0) >= 0) throw new Error('no right is enough');
 }
 
 /** What the entry at `at` answers for an address. */
@@ -79,8 +71,8 @@ export function keep(
 ): number {
   const { high, low } = halvesOf(address);
   const result = translationAt(leaf, address);
-  const former = formers.get(tlb) ?? -1;
-  if (former >= 0 && tlb.revive(former, ticket, result)) return former;
+  const revived = tlb.revive(ticket, result);
+  if (revived >= 0) return revived;
   const span = spanLog2Of(leaf);
   return tlb.insert(ticket, slot, streamId, halfOf(leaf), high, low, span, result);
 }
