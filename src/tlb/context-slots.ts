@@ -17,14 +17,14 @@ export class ContextSlots {
     this.limit = limit;
   }
 
-  /** One more than the largest slot that was ever used; slot 0 never is. */
-  get end(): number {
-    return this.users.length;
+  /** Slots in use. */
+  get count(): number {
+    return this.users.length - 1 - this.free.length;
   }
 
-  /** Whether entries of `slot` can be used by anybody. */
-  isUsed(slot: number): boolean {
-    return this.users[slot] !== 0;
+  /** The slots in use, those of one ASID in a list. The lists are the live ones. */
+  get lists(): Iterable<readonly number[]> {
+    return this.byAsid.values();
   }
 
   /** The slots in use whose CDs have `asid`. The array is the live one. */

@@ -6,7 +6,7 @@ import type { Tlb } from './tlb.js';
 
 /**
  * Context slots that one command looks into. A guest that gives one ASID to more address spaces than
- * that, or has global entries in more, loses more entries than it named.
+ * that, has global entries in more, or names the pages of all ASIDs, loses more entries than it named.
  */
 const MANY_SLOTS = 64;
 const ANY_SPAN = -1;
@@ -70,12 +70,12 @@ export class TlbInvalidation {
   /** TLBI_NH_VAA: whatever the ASID. */
   private endInAll(): void {
     const { slots, generations } = this.tlb;
-    if (slots.end > MANY_SLOTS) {
+    if (slots.count > MANY_SLOTS) {
       generations.endAll();
       return;
     }
     this.onlyGlobal = false;
-    for (let slot = 1; slot < slots.end; slot++) if (slots.isUsed(slot)) this.endIn(slot);
+    for (const list of slots.lists) for (const slot of list) this.endIn(slot);
   }
 
   /** TLBI_NH_VA: entries of the ASID, and global ones whatever theirs. */

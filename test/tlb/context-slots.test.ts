@@ -42,20 +42,22 @@ function stepsOf(contents: number, kept: number): fc.Arbitrary<Step[]> {
 function compare(slots: ContextSlots, held: readonly Held[], mostUsed: number): void {
   const ascending = (numbers: readonly number[]): number[] => [...numbers].sort((a, b) => a - b);
   const asids = [0, 1, 0xffff, 2];
-  const numbers = Array.from({ length: slots.end }, (_, slot) => slot);
+  const inUse = [...slots.lists].flat();
   expect({
     withAsid: asids.map((asid) => ascending(slots.withAsid(asid))),
-    inUse: numbers.filter((slot) => slots.isUsed(slot)),
+    inUse: ascending(inUse),
+    count: slots.count,
     asids: held.map(({ slot }) => slots.asidOf(slot)),
-    end: slots.end,
+    isDense: Math.max(0, ...inUse) <= mostUsed,
   }).toEqual({
     withAsid: asids.map((asid) =>
       ascending(held.filter((one) => one.asid === asid).map(({ slot }) => slot)),
     ),
     inUse: ascending(held.map(({ slot }) => slot)),
+    count: held.length,
     asids: held.map(({ asid }) => asid),
-    // Slots are used again: there are never more than were in use at a time, and slot 0.
-    end: mostUsed + 1,
+    // Slots are used again: none is larger than as many as were in use at a time.
+    isDense: true,
   });
 }
 
@@ -121,7 +123,6 @@ describe('context slots', () => {
 
   test('slot 0 and negative ones are never given: they are for nobody', () => {
     const slots = new ContextSlots(2);
-    expect(slots.isUsed(0)).toBe(false);
     expect([slots.take(wordsOf(1), 1), slots.take(wordsOf(2), 1)]).toEqual([1, 2]);
   });
 
