@@ -26,16 +26,7 @@ export class ByteHandle extends DmaHandle {
    * @throws Error when the handle is detached.
    */
   read(iova: U64, into: Uint8Array): number {
-    const { length } = into;
-    if (isWithinPage(iova, length)) {
-      const address = this.translate(iova, Access.read);
-      if (address >= 0 && this.host.memory.loadBytes(address, into, 0, length)) return length;
-      if (!this.isIgnored(iova, address, Access.read)) return 0;
-      into.fill(0);
-      return length;
-    }
-    this.begin(iova);
-    return this.readOn(into, 0, length);
+    return this.move(iova, into, Access.read);
   }
 
   /**
@@ -43,14 +34,7 @@ export class ByteHandle extends DmaHandle {
    * @returns the bytes written: `from.length`, or less when the access faults there.
    */
   write(iova: U64, from: Uint8Array): number {
-    const { length } = from;
-    if (isWithinPage(iova, length)) {
-      const address = this.translate(iova, Access.write);
-      if (address >= 0 && this.host.memory.storeBytes(address, from, 0, length)) return length;
-      return this.isIgnored(iova, address, Access.write) ? length : 0;
-    }
-    this.begin(iova);
-    return this.writeOn(from, 0, length);
+    return this.move(iova, from, Access.write);
   }
 
   /**
@@ -60,16 +44,7 @@ export class ByteHandle extends DmaHandle {
    * @throws RangeError when a range is none.
    */
   gather(ranges: readonly IovaRange[], into: Uint8Array): number {
-    this.checkRanges(ranges);
-    let done = 0;
-    for (const { iova, length } of ranges) {
-      const bytes = Math.min(length, into.length - done);
-      this.begin(iova);
-      const read = this.readOn(into, done, bytes);
-      done += read;
-      if (read < bytes || done === into.length) break;
-    }
-    return done;
+    return this.moveRanges(ranges, into, Access.read);
   }
 
   /**
@@ -78,14 +53,37 @@ export class ByteHandle extends DmaHandle {
    * @throws RangeError when a range is none.
    */
   scatter(from: Uint8Array, ranges: readonly IovaRange[]): number {
+    return this.moveRanges(ranges, from, Access.write);
+  }
+
+  /** Moves all of `bytes`: into it for a read, out of it for a write. Returns how many got through. */
+  private move(iova: U64, bytes: Uint8Array, access: number): number {
+    const { length } = bytes;
+    if (!isWithinPage(iova, length)) {
+      this.begin(iova);
+      return this.moveOn(bytes, 0, length, access);
+    }
+    const address = this.translate(iova, access);
+    if (address >= 0) {
+      if (this.transfer(address, bytes, 0, length, access)) return length;
+      this.begin(iova);
+      this.fail(access, Reason.noMemory);
+      return 0;
+    }
+    if (address === -Outcome.aborted) return 0;
+    if (access === Access.read) bytes.fill(0);
+    return length;
+  }
+
+  private moveRanges(ranges: readonly IovaRange[], bytes: Uint8Array, access: number): number {
     this.checkRanges(ranges);
     let done = 0;
     for (const { iova, length } of ranges) {
-      const bytes = Math.min(length, from.length - done);
+      const wanted = Math.min(length, bytes.length - done);
       this.begin(iova);
-      const written = this.writeOn(from, done, bytes);
-      done += written;
-      if (written < bytes || done === from.length) break;
+      const moved = this.moveOn(bytes, done, wanted, access);
+      done += moved;
+      if (moved < wanted || done === bytes.length) break;
     }
     return done;
   }
@@ -99,53 +97,38 @@ export class ByteHandle extends DmaHandle {
     }
   }
 
-  /** Whether an access within a page, that did not get through, reads as zeros and ignores writes. */
-  private isIgnored(iova: U64, address: number, access: number): boolean {
-    if (address >= 0) {
-      this.begin(iova);
-      this.fail(access, Reason.noMemory);
-    }
-    return address === -Outcome.zeroed;
-  }
-
-  private readOn(into: Uint8Array, at: number, length: number): number {
-    const { memory } = this.host;
+  /** Goes on with an access that has begun, for `length` bytes from `bytes[at]`. */
+  private moveOn(bytes: Uint8Array, at: number, length: number, access: number): number {
     for (let done = 0; done < length;) {
-      const address = this.locate(Access.read);
+      const address = this.locate(access);
       if (address === -Outcome.aborted) return done;
-      let bytes = Math.min(this.pieceAt(address), length - done);
+      let count = Math.min(this.pieceAt(address), length - done);
       if (address < 0) {
-        into.fill(0, at + done, at + done + bytes);
-      } else if (!memory.loadBytes(address, into, at + done, bytes)) {
-        bytes = Math.min(bytes, this.restOfPage());
-        if (!memory.loadBytes(address, into, at + done, bytes)) {
-          this.fail(Access.read, Reason.noMemory);
+        if (access === Access.read) bytes.fill(0, at + done, at + done + count);
+      } else if (!this.transfer(address, bytes, at + done, count, access)) {
+        count = Math.min(count, this.restOfPage());
+        if (!this.transfer(address, bytes, at + done, count, access)) {
+          this.fail(access, Reason.noMemory);
           return done;
         }
       }
-      done += bytes;
-      this.advance(bytes);
+      done += count;
+      this.advance(count);
     }
     return length;
   }
 
-  private writeOn(from: Uint8Array, at: number, length: number): number {
+  private transfer(
+    address: number,
+    bytes: Uint8Array,
+    at: number,
+    count: number,
+    access: number,
+  ): boolean {
     const { memory } = this.host;
-    for (let done = 0; done < length;) {
-      const address = this.locate(Access.write);
-      if (address === -Outcome.aborted) return done;
-      let bytes = Math.min(this.pieceAt(address), length - done);
-      if (address >= 0 && !memory.storeBytes(address, from, at + done, bytes)) {
-        bytes = Math.min(bytes, this.restOfPage());
-        if (!memory.storeBytes(address, from, at + done, bytes)) {
-          this.fail(Access.write, Reason.noMemory);
-          return done;
-        }
-      }
-      done += bytes;
-      this.advance(bytes);
-    }
-    return length;
+    return access === Access.read
+      ? memory.loadBytes(address, bytes, at, count)
+      : memory.storeBytes(address, bytes, at, count);
   }
 
   /** Bytes that go the way of the address just located: zeros are given page by page. */
