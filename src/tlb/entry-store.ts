@@ -34,7 +34,7 @@ export class EntryStore {
   /** Makes room for `capacity` entries. */
   grow(capacity: number): void {
     this.capacity = capacity;
-    this.words = enlarged(this.words, Math.max(1, capacity) << ENTRY_LOG2);
+    this.words = enlarged(this.words, capacity << ENTRY_LOG2);
     const deltas = new Float64Array(capacity);
     deltas.set(this.deltas);
     this.deltas = deltas;

@@ -62,6 +62,16 @@ const USABLE = 0x3f;
 /** log2 of the smallest span of an entry, in bytes. */
 export const MIN_SPAN_LOG2 = 12;
 
+/** The bit of a span of 2^`spanLog2` bytes in a set of spans: bit n is one of 2^(12+n) bytes. */
+export function spanBitOf(spanLog2: number): number {
+  return 1 << (spanLog2 - MIN_SPAN_LOG2);
+}
+
+/** log2 of the bytes of the smallest span in a set that is not empty. */
+export function smallestSpanLog2(spans: number): number {
+  return MIN_SPAN_LOG2 + 31 - Math.clz32(spans & -spans);
+}
+
 /** Bits 31:0 of an address that a span of 2^`spanLog2` bytes leaves alone. */
 export function lowMaskOf(spanLog2: number): number {
   return spanLog2 >= 32 ? 0 : -1 << spanLog2;

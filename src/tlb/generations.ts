@@ -38,7 +38,7 @@ export class Generations {
     return nonGlobal === 1 ? ASIDS + asid : GLOBAL;
   }
 
-  /** Whether the entry at `words[at]` was not killed, and was born after its slot got its context. */
+  /** Whether the entry at `words[at]`, alive or not, is known to be of the context that its slot has now. */
   isOfContext(words: Int32Array, at: number): boolean {
     return words[at + Entry.born]! >= this.floors[SLOTS + words[at]!]!;
   }

@@ -1,5 +1,14 @@
 import { contiguousEntries, levelShift } from '../arch/granule.js';
-import { Entry, ENTRY_LOG2, isNonGlobal, lowMaskOf, MIN_SPAN_LOG2, spanLog2Of } from './entry.js';
+import {
+  Entry,
+  ENTRY_LOG2,
+  isNonGlobal,
+  lowMaskOf,
+  MIN_SPAN_LOG2,
+  smallestSpanLog2,
+  spanBitOf,
+  spanLog2Of,
+} from './entry.js';
 import { keyOf } from './keys.js';
 import type { TlbRange } from './tlb-range.js';
 import type { Tlb } from './tlb.js';
@@ -64,7 +73,7 @@ export class TlbInvalidation {
     if (level === 0) return;
     const leafLog2 = levelShift(granuleLog2, level);
     const runLog2 = leafLog2 + Math.log2(contiguousEntries(granuleLog2, level));
-    this.spans = (1 << (leafLog2 - MIN_SPAN_LOG2)) | (1 << (runLog2 - MIN_SPAN_LOG2));
+    this.spans = spanBitOf(leafLog2) | spanBitOf(runLog2);
   }
 
   /** TLBI_NH_VAA: whatever the ASID. */
@@ -125,18 +134,18 @@ export class TlbInvalidation {
     let left = spans;
     const guess = tlb.guess(slot, high, low);
     if (tlb.store.covers(guess, slot, high, low)) {
-      left &= ~(1 << (spanLog2Of(tlb.store.words, guess) - MIN_SPAN_LOG2));
+      left &= ~spanBitOf(spanLog2Of(tlb.store.words, guess));
       if (left !== spans) this.end(guess);
     }
     for (; left !== 0; left &= left - 1) {
-      const spanLog2 = MIN_SPAN_LOG2 + 31 - Math.clz32(left & -left);
+      const spanLog2 = smallestSpanLog2(left);
       this.endSpan(slot, spanLog2, high, low);
     }
   }
 
   private endPages(slot: number, spans: number): void {
     for (let left = spans; left !== 0; left &= left - 1) {
-      const spanLog2 = MIN_SPAN_LOG2 + 31 - Math.clz32(left & -left);
+      const spanLog2 = smallestSpanLog2(left);
       const stepLow = spanLog2 < 32 ? 1 << spanLog2 : 0;
       const stepHigh = spanLog2 < 32 ? 0 : 1 << (spanLog2 - 32);
       let high = this.firstHigh & (stepHigh === 0 ? -1 : -stepHigh);
@@ -164,7 +173,7 @@ export class TlbInvalidation {
 
   private endIfNamed(at: number): void {
     const { words } = this.tlb.store;
-    if ((this.spans & (1 << (spanLog2Of(words, at) - MIN_SPAN_LOG2))) === 0) return;
+    if ((this.spans & spanBitOf(spanLog2Of(words, at))) === 0) return;
     const high = words[at + Entry.high]!;
     const low = words[at + Entry.low]!;
     const lastHigh = high | words[at + Entry.offsetHigh]!;
@@ -178,7 +187,7 @@ export class TlbInvalidation {
   private pagesNamed(spans: number): number {
     let pages = 0;
     for (let left = spans; left !== 0; left &= left - 1) {
-      pages += this.spansNamed(MIN_SPAN_LOG2 + 31 - Math.clz32(left & -left));
+      pages += this.spansNamed(smallestSpanLog2(left));
     }
     return pages;
   }

