@@ -1,14 +1,10 @@
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { AddressHalf, Context } from '../transaction/context.js';
-import {
-  addressHighOf,
-  leafPermissionIndex,
-  permissionIndex,
-  tablePermissions,
-} from '../transaction/descriptor.js';
+import { addressHighOf, permissionIndex } from '../transaction/descriptor.js';
 import { Permission } from '../transaction/permissions.js';
+import { RunCollector } from './run-collector.js';
 import { Runs } from './runs.js';
-import { TableScan, type LeafChunk, type LeafVisitor } from './table-scan.js';
+import { TableScan } from './table-scan.js';
 
 /** How much an enumeration may do. */
 export interface EnumerationLimits {
@@ -37,13 +33,6 @@ export const UNPRIVILEGED_DATA: number = Permission.unprivilegedRead | Permissio
 /** Privileged data accesses. */
 export const PRIVILEGED_DATA: number = Permission.privilegedRead | Permission.privilegedWrite;
 
-const UNPRIVILEGED =
-  Permission.unprivilegedRead | Permission.unprivilegedWrite | Permission.unprivilegedExecute;
-const AF = 1 << 10;
-/** Bits of a leaf that decide what it permits: type, AP and AF; DBM, PXN and UXN. */
-const DECIDING_LOW = 0b11 | (0b11 << 6) | AF;
-const DECIDING_HIGH = (1 << (51 - 32)) | (0b11 << (53 - 32));
-
 /**
  * Every mapping below a CD as joined runs, both halves: all addresses at which an access would
  * succeed. Pages whose access flag or dirty state the SMMU would set are taken as set; memory is only
@@ -60,7 +49,8 @@ export function enumerate(
     throw new RangeError(`limits.runs is ${limits.runs}: it must be a whole number, 1 or more`);
   }
   const scan = new TableScan(memory);
-  const collector = new RunCollector(context, mask, limits.runs);
+  const collector = new RunCollector(new Runs(), limits.runs);
+  collector.begin(context, mask);
   const end = scan.scan(context, limits.tables, collector);
   const complete = collector.finish();
   return {
@@ -70,108 +60,6 @@ export function enumerate(
     aborted: scan.aborted,
     firstAborted: scan.firstAborted,
   };
-}
-
-/** Where the run that is still growing stands in {@link RunCollector.growing}. */
-const Growing = { iova: 0, nextIova: 1, nextAddress: 2, permissions: 3 } as const;
-
-/** Joins leaves to runs. */
-class RunCollector implements LeafVisitor {
-  readonly runs = new Runs();
-  /** In a typed array between calls, in locals during one: doubles in plain fields would be boxed. */
-  private readonly growing = new Float64Array(4);
-  private readonly context: Context;
-  private readonly mask: number;
-  private readonly limit: number;
-  private count = 0;
-
-  constructor(context: Context, mask: number, limit: number) {
-    this.context = context;
-    this.mask = mask;
-    this.limit = limit;
-  }
-
-  leaves(chunk: LeafChunk): boolean {
-    const { context, growing } = this;
-    const { half, words, end, level, shift } = chunk;
-    if (level < half.firstBlockLevel) return true;
-    const { addressMask, spreadMask, spreadShift } = half;
-    const changes = tablePermissions(chunk.tableBits);
-    const cleared = ~changes;
-    const forced = changes >>> 8;
-    const { beyondOutput, permissions } = context;
-    const mask = half.privilegedOnly ? this.mask & ~UNPRIVILEGED : this.mask;
-    const needsAf = !context.setsAccessFlag && !context.ignoresAccessFlag;
-    const looked = needsAf ? 0b11 | AF : 0b11;
-    const wanted = (level === 3 ? 0b11 : 0b01) | (looked & AF);
-    const bytes = 2 ** shift;
-    const keepLow = shift >= 32 ? 0 : -1 << shift;
-    const keepHigh = shift > 32 ? -1 << (shift - 32) : -1;
-    let start = growing[Growing.iova]!;
-    let nextIova = growing[Growing.nextIova]!;
-    let nextAddress = growing[Growing.nextAddress]!;
-    let allowed = growing[Growing.permissions]! | 0;
-    let at = chunk.iova[0]!;
-    let columns = this.runs.open;
-    // Neighbours mostly differ in nothing but the address: what follows from the rest is kept.
-    let seenLow = 0;
-    let seenHigh = 0;
-    let leafAllowed = 0;
-    for (let i = chunk.first; i < end; i++, at += bytes) {
-      const low = words[2 * i]!;
-      const high = words[2 * i + 1]!;
-      if ((((low ^ seenLow) & DECIDING_LOW) | ((high ^ seenHigh) & DECIDING_HIGH)) !== 0) {
-        seenLow = low;
-        seenHigh = high;
-        leafAllowed =
-          (low & looked) === wanted
-            ? permissions[(leafPermissionIndex(high, low) & cleared) | forced]! & mask
-            : 0;
-      }
-      if (leafAllowed === 0) continue;
-      const addressHigh = ((high & addressMask) | ((low & spreadMask) << spreadShift)) & keepHigh;
-      if ((addressHigh & beyondOutput) !== 0) continue;
-      const address = addressHigh * 0x1_0000_0000 + ((low & keepLow) >>> 0);
-      if (address !== nextAddress || at !== nextIova || leafAllowed !== allowed) {
-        if (nextIova !== start) {
-          if (columns.isFull) columns = this.runs.open;
-          if (this.count === this.limit) return false;
-          this.count++;
-          // Inline: as arguments of a call the doubles would be boxed.
-          const index = columns.count++;
-          columns.iovas[index] = start;
-          columns.lengths[index] = nextIova - start;
-          columns.addresses[index] = nextAddress - (nextIova - start);
-          columns.permissions[index] = allowed;
-        }
-        start = at;
-        allowed = leafAllowed;
-      }
-      nextIova = at + bytes;
-      nextAddress = address + bytes;
-    }
-    growing[Growing.iova] = start;
-    growing[Growing.nextIova] = nextIova;
-    growing[Growing.nextAddress] = nextAddress;
-    growing[Growing.permissions] = allowed;
-    return true;
-  }
-
-  /** Ends the last run; `false` when the limit does not leave room for it. */
-  finish(): boolean {
-    const { growing } = this;
-    const start = growing[Growing.iova]!;
-    const length = growing[Growing.nextIova]! - start;
-    if (length === 0) return true;
-    if (this.count === this.limit) return false;
-    const columns = this.runs.open;
-    const index = columns.count++;
-    columns.iovas[index] = start;
-    columns.lengths[index] = length;
-    columns.addresses[index] = growing[Growing.nextAddress]! - length;
-    columns.permissions[index] = growing[Growing.permissions]!;
-    return true;
-  }
 }
 
 /** One leaf descriptor with where it stands. */

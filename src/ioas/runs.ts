@@ -2,20 +2,20 @@
 const FIRST = 256;
 const LAST = 65_536;
 
-/** One stretch of {@link Runs}, as columns. */
+/** Mappings as columns: a stretch of {@link Runs}, or a list by itself. */
 export class RunColumns {
   /** Index of its first run in the whole list. */
   readonly first: number;
   /** Runs in use. */
   count = 0;
   /** First IOVA of each run, in bytes. */
-  readonly iovas: Float64Array;
+  iovas: Float64Array;
   /** Length of each run, in bytes. */
-  readonly lengths: Float64Array;
+  lengths: Float64Array;
   /** Physical address behind the first IOVA of each run, in bytes. */
-  readonly addresses: Float64Array;
+  addresses: Float64Array;
   /** {@link Permission} bits of each run. */
-  readonly permissions: Uint8Array;
+  permissions: Uint8Array;
 
   constructor(first: number, capacity: number) {
     this.first = first;
@@ -29,6 +29,48 @@ export class RunColumns {
   get isFull(): boolean {
     return this.count === this.iovas.length;
   }
+
+  /** Index of a further run, which the caller fills; there is always room. */
+  add(): number {
+    if (this.isFull) this.grow();
+    return this.count++;
+  }
+
+  /** Becomes a copy of the part of `other` that lies in `[from, to)`. */
+  copyFrom(other: RunColumns, from: number, to: number): void {
+    const { iovas, lengths } = other;
+    let first = 0;
+    let end = other.count;
+    while (first < end && iovas[first]! + lengths[first]! <= from) first++;
+    while (end > first && iovas[end - 1]! >= to) end--;
+    const count = end - first;
+    while (this.iovas.length < count) this.grow();
+    this.count = count;
+    if (count === 0) return;
+    this.iovas.set(iovas.subarray(first, end));
+    this.lengths.set(lengths.subarray(first, end));
+    this.addresses.set(other.addresses.subarray(first, end));
+    this.permissions.set(other.permissions.subarray(first, end));
+    const before = Math.max(0, from - this.iovas[0]!);
+    this.iovas[0]! += before;
+    this.lengths[0]! -= before;
+    this.addresses[0]! += before;
+    const last = count - 1;
+    this.lengths[last]! -= Math.max(0, this.iovas[last]! + this.lengths[last]! - to);
+  }
+
+  private grow(): void {
+    const capacity = 2 * this.iovas.length;
+    const { iovas, lengths, addresses, permissions } = this;
+    this.iovas = new Float64Array(capacity);
+    this.lengths = new Float64Array(capacity);
+    this.addresses = new Float64Array(capacity);
+    this.permissions = new Uint8Array(capacity);
+    this.iovas.set(iovas);
+    this.lengths.set(lengths);
+    this.addresses.set(addresses);
+    this.permissions.set(permissions);
+  }
 }
 
 /**
@@ -38,7 +80,23 @@ export class RunColumns {
  * of a million runs that grew by doubling would spend a quarter of the time copying itself.
  */
 export class Runs {
-  private readonly stretches: RunColumns[] = [new RunColumns(0, FIRST)];
+  private readonly stretches: RunColumns[];
+
+  /** @param first runs that there is room for at once. */
+  constructor(first = FIRST) {
+    this.stretches = [new RunColumns(0, first)];
+  }
+
+  /** Removes all runs; the first stretch keeps its room. */
+  clear(): void {
+    if (this.stretches.length > 1) this.stretches.length = 1;
+    this.stretches[0]!.count = 0;
+  }
+
+  /** The first runs: all of them, where there was room for all. */
+  get start(): RunColumns {
+    return this.stretches[0]!;
+  }
 
   /** Number of runs. */
   get count(): number {

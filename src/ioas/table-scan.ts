@@ -22,8 +22,10 @@ export class LeafChunk {
   end = 0;
   /** Level of the table, -1 to 3. */
   level = 0;
-  /** log2 of the bytes that one descriptor describes. */
+  /** log2 of {@link bytes}. */
   shift = 0;
+  /** Bytes that one descriptor describes. */
+  bytes = 0;
   /** High words of the table descriptors above, ORed; 0 when HAD says to ignore them. */
   tableBits = 0;
   /**
@@ -54,6 +56,8 @@ export type ScanEnd = 'complete' | 'tables' | 'stopped';
 export class TableScan {
   /** Tables visited by the last scan. */
   tables = 0;
+  /** Bytes of tables that the last scan read. */
+  bytesRead = 0;
   /** Descriptors of the last scan that were not backed by memory. */
   aborted = 0;
   /** Physical address of the first of {@link aborted}, in bytes; -1 when there was none. */
@@ -65,6 +69,8 @@ export class TableScan {
   private readonly scratch: readonly Uint32Array[];
   private readonly chunk: LeafChunk;
   private tableLimit = 0;
+  /** The bounds of the scan; in a typed array, since doubles as parameters would be boxed. */
+  private readonly range = new Float64Array(2);
   private end: ScanEnd = 'complete';
 
   constructor(memory: GuestMemory) {
@@ -76,20 +82,31 @@ export class TableScan {
   /**
    * Visits both halves of `context`, the lower first.
    * @param tableLimit how many tables may be visited, the two first ones included.
+   * @param from first IOVA, in bytes, that matters.
+   * @param to the IOVA behind the last that matters; a block that a bound lies in is visited.
    * @returns `complete`, `tables` when the limit ended the scan, `stopped` when the visitor did.
    */
-  scan(context: Context, tableLimit: number, visitor: LeafVisitor): ScanEnd {
+  scan(
+    context: Context,
+    tableLimit: number,
+    visitor: LeafVisitor,
+    from = 0,
+    to = 2 ** 64,
+  ): ScanEnd {
     if (!Number.isSafeInteger(tableLimit) || tableLimit < 1) {
       throw new RangeError(`tableLimit is ${tableLimit}: it must be a whole number, 1 or more`);
     }
     this.tables = 0;
+    this.bytesRead = 0;
     this.aborted = 0;
     this.firstAborted = -1;
     this.outOfRange = 0;
     this.tableLimit = tableLimit;
     this.end = 'complete';
+    this.range[0] = from;
+    this.range[1] = to;
     for (const half of [context.lower, context.upper]) {
-      if (!half.enabled) continue;
+      if (!half.enabled || half.base >= to || half.base + 2 ** half.inputBits <= from) continue;
       const entries = half.startMask + 1;
       if (!this.table(context, half, half.startLevel, half.table, entries, half.base, 0, visitor)) {
         return this.end;
@@ -113,8 +130,12 @@ export class TableScan {
     const words = this.scratch[level + 1]!;
     const shift = levelShift(half.granuleLog2, level);
     const bytes = 2 ** shift;
-    for (let chunk = 0; chunk < entries; chunk += CHUNK) {
-      const count = Math.min(CHUNK, entries - chunk);
+    const from = this.range[0]!;
+    const to = this.range[1]!;
+    const start = from <= iova ? 0 : Math.floor((from - iova) / bytes);
+    const last = to - iova >= entries * bytes ? entries : Math.ceil((to - iova) / bytes);
+    for (let chunk = start; chunk < last; chunk += CHUNK) {
+      const count = Math.min(CHUNK, last - chunk);
       this.read(address + 8 * chunk, words, count, context.bigEndian);
       const base = iova + chunk * bytes;
       let first = 0;
@@ -161,13 +182,15 @@ export class TableScan {
     chunk.end = end;
     chunk.level = level;
     chunk.shift = levelShift(half.granuleLog2, level);
+    chunk.bytes = 2 ** chunk.shift;
     chunk.tableBits = tableBits;
-    chunk.iova[0] = base + first * 2 ** chunk.shift;
+    chunk.iova[0] = base + first * chunk.bytes;
     return visitor.leaves(chunk) || this.stop('stopped');
   }
 
   /** Reads descriptors as little-endian words; those outside memory become invalid ones. */
   private read(address: number, words: Uint32Array, count: number, bigEndian: boolean): void {
+    this.bytesRead += 8 * count;
     if (!this.memory.load(address, words, 0, 2 * count)) {
       for (let i = 0; i < count; i++) {
         if (this.memory.load(address + 8 * i, words, 2 * i, 2)) continue;

@@ -21,6 +21,13 @@ export interface GuestMemory {
   load64(high: number, low: number, into: Uint32Array): boolean;
 
   /**
+   * Whether the `count` words at `address` (a multiple of 4) are those of `words` from index `at`. What
+   * {@link load} and a comparison do, without the copy; a memory that cannot do better leaves it out.
+   * @returns `false` when any word differs, or is not backed by memory.
+   */
+  holds?(address: number, words: Uint32Array, at: number, count: number): boolean;
+
+  /**
    * Copies `count` words of `from`, from index `at`, to `address` (a multiple of 4).
    * @returns `false` when any byte is not backed by writable memory: an external abort to the SMMU.
    */

@@ -68,6 +68,19 @@ export class RamMemory implements GuestMemory {
     return this.load64Elsewhere((high >>> 0) * WINDOW + (low >>> 0), into);
   }
 
+  holds(address: number, words: Uint32Array, at: number, count: number): boolean {
+    for (let done = 0; done < count;) {
+      const next = address + 4 * done;
+      const region = this.regionAt(next);
+      if (region === NOWHERE) return false;
+      const index = (next - region.base) >>> 2;
+      const part = Math.min(count - done, region.words.length - index);
+      if (!areEqual(region.words, index, words, at + done, part)) return false;
+      done += part;
+    }
+    return true;
+  }
+
   store(address: number, from: Uint32Array, at: number, count: number): boolean {
     if (!this.isBacked(address, 4 * count)) return false;
     let region = NOWHERE;
@@ -183,6 +196,29 @@ export class RamMemory implements GuestMemory {
     }
     return this.load(address, into, 0, 2);
   }
+}
+
+/** Four words a step: half the time of one. */
+function areEqual(
+  a: Uint32Array,
+  from: number,
+  b: Uint32Array,
+  at: number,
+  count: number,
+): boolean {
+  const whole = count & ~3;
+  for (let i = 0; i < whole; i += 4) {
+    const x = from + i;
+    const y = at + i;
+    const differing =
+      (a[x]! ^ b[y]!) |
+      (a[x + 1]! ^ b[y + 1]!) |
+      (a[x + 2]! ^ b[y + 2]!) |
+      (a[x + 3]! ^ b[y + 3]!);
+    if (differing !== 0) return false;
+  }
+  for (let i = whole; i < count; i++) if (a[from + i] !== b[at + i]) return false;
+  return true;
 }
 
 /** Below it a loop is faster, at 1.3 ns a byte or more: `subarray` and `set` take 45 ns at least. */

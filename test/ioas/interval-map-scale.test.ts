@@ -22,12 +22,12 @@ interface Inside {
 
 /** How many chunks the map has. */
 function chunksOf(map: IntervalMap): IntervalChunk[] {
-  return (map as unknown as Inside).chunks;
+  return ((map as unknown as { list: unknown }).list as Inside).chunks;
 }
 
 /** Counts reads of the list of chunks while `work` runs. */
 function chunkReads(map: IntervalMap, work: () => void): number {
-  const inside = map as unknown as Inside;
+  const inside = (map as unknown as { list: unknown }).list as Inside;
   const own = inside.chunks;
   let reads = 0;
   inside.chunks = new Proxy(own, {
