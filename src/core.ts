@@ -10,11 +10,14 @@ import { GlobalErrors } from './event/global-error.js';
 import { InterruptSender, type Interrupts } from './event/interrupts.js';
 import type { GuestLog } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
+import type { Mirror } from './mirror/mirror.js';
+import type { MirrorHost } from './mirror/mirror-host.js';
 import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
 import { CachedContext, ConfigurationCache } from './transaction/configuration-cache.js';
 import { nobody, StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
 import { CachedTransactions } from './transaction/cached-translate.js';
+import { BYPASS } from './transaction/substream.js';
 import { Outcome, Translation } from './transaction/translation.js';
 import { TlbInvalidation } from './tlb/tlb-invalidation.js';
 import type { CacheOptions } from './tlb/cache-options.js';
@@ -34,6 +37,8 @@ export interface CoreOptions {
   readonly log: GuestLog;
   /** Who keeps translations; the list may change. */
   readonly keepers: readonly TranslationKeeper[];
+  /** Those of them that a CMD_SYNC waits for; the list may change. */
+  readonly mirrors: readonly Mirror[];
 }
 
 const NO_CONTEXT = new CachedContext();
@@ -45,7 +50,7 @@ const CONFIGURATION_LIMIT = 4096;
  * write sets in motion, what becomes of a fault, and what commands reach, is here; how each is done is
  * in the parts.
  */
-export class SmmuCore implements CommandTargets, HandleHost {
+export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   readonly frame: RegisterFrame;
   readonly tlb: Tlb;
   readonly accessesUnderWay: AccessesUnderWay;
@@ -69,6 +74,7 @@ export class SmmuCore implements CommandTargets, HandleHost {
   private readonly errors: GlobalErrors;
   private readonly ignored = new Translation();
   private draining = false;
+  private isSyncWaiting = false;
 
   constructor(features: Features, options: CoreOptions) {
     const { memory } = options;
@@ -76,8 +82,7 @@ export class SmmuCore implements CommandTargets, HandleHost {
     this.frame = new RegisterFrame(features);
     const { words } = this.frame;
     this.accessesUnderWay = new AccessesUnderWay(() => {
-      this.commands.resume();
-      this.kick();
+      this.proceed();
     });
     const sender = new InterruptSender(memory, words, options.interrupts, features.OAS);
     this.errors = new GlobalErrors(words, sender);
@@ -128,6 +133,7 @@ export class SmmuCore implements CommandTargets, HandleHost {
         break;
       default:
         this.transactions.configure(this.frame.words);
+        this.reconfigureMirrors();
         break;
     }
   }
@@ -141,6 +147,8 @@ export class SmmuCore implements CommandTargets, HandleHost {
     } finally {
       this.draining = false;
     }
+    // A guest need not ever issue a CMD_SYNC.
+    for (const mirror of this.options.mirrors) mirror.flush(false, false);
     return this.commands.isPending;
   }
 
@@ -191,6 +199,20 @@ export class SmmuCore implements CommandTargets, HandleHost {
     return found === 0 ? this.configurations.cached : NO_CONTEXT;
   }
 
+  configurationOf(streamId: number, substreamId: number): CachedContext | 'bypass' | 'none' {
+    const { transactions, configurations } = this;
+    if (!transactions.isEnabled) return transactions.globalAbort ? 'none' : 'bypass';
+    const found = configurations.find(streamId, substreamId, this.ignored);
+    if (found === 0) return configurations.cached;
+    return found === BYPASS ? 'bypass' : 'none';
+  }
+
+  /** A CMD_SYNC that had to wait may go on. */
+  proceed(): void {
+    this.commands.resume();
+    this.kick();
+  }
+
   message(address: number, data: number): boolean {
     return this.options.interrupts.message?.(address, data) ?? false;
   }
@@ -214,9 +236,15 @@ export class SmmuCore implements CommandTargets, HandleHost {
 
   /** A stall that the guest was not told of yet may be based on what was invalidated: it is retried. */
   synchronize(): boolean {
-    if (this.accessesUnderWay.mustWait) return false;
+    let isDone = !this.accessesUnderWay.mustWait;
+    // One that waited already has tried once what sinks had refused.
+    const retries = !this.isSyncWaiting;
+    for (const mirror of this.options.mirrors) isDone = mirror.flush(true, retries) && isDone;
+    this.isSyncWaiting = !isDone;
+    if (!isDone) return false;
     if (!this.invalidated) return true;
     this.invalidated = false;
+    if (this.stalls.accesses.size === 0) return true;
     for (const access of [...this.stalls.accesses.values()]) {
       // Who gets an answer may end other stalls.
       const waits = this.stalls.accesses.get(access.stag) === access;
@@ -276,12 +304,17 @@ export class SmmuCore implements CommandTargets, HandleHost {
     const now = words[wordOf(CR0)]!;
     if (now !== 0) this.frozen = true;
     this.transactions.configure(words);
+    this.reconfigureMirrors();
     this.commands.configure();
     words[acknowledged] = now;
     if (before !== now) this.options.log.debug('CR0 written', { before, now });
     if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
     this.faults.recordHeldStalls();
     this.kick();
+  }
+
+  private reconfigureMirrors(): void {
+    for (const mirror of this.options.mirrors) mirror.reconfigure(this);
   }
 
   private kick(): void {

@@ -28,6 +28,20 @@ export * from './ioas/runs.js';
 export * from './ioas/table-scan.js';
 export * from './ioas/enumerate.js';
 export * from './ioas/interval-map.js';
+export { AreaPermission } from './mirror/sink.js';
+export type { IoasSink, SinkAnswer, SinkCapabilities } from './mirror/sink.js';
+export type {
+  MirrorLimits,
+  MirrorOptions,
+  MirrorReport,
+  StreamMirrorOptions,
+  SyncPolicy,
+} from './mirror/mirror-options.js';
+export type { MirrorStats } from './mirror/mirror-stats.js';
+export type { Refusal } from './mirror/sink-writer.js';
+export type { TablePageListener } from './mirror/table-pages.js';
+export { Mirror } from './mirror/mirror.js';
+export { StreamMirror } from './mirror/stream-mirror.js';
 export * from './transaction/explain.js';
 export * from './memory/recording-memory.js';
 export * from './print.js';
@@ -46,3 +60,18 @@ export * from './registers/feature-names.js';
 export * from './registers/feature-set.js';
 export { narrowFeatures } from './registers/feature-narrow.js';
 export type { StalledAccess, StallListener } from './transaction/stall.js';
+export type {
+  ByteField,
+  ByteFields,
+  ByteLayout,
+  ByteValue,
+  ByteValues,
+} from './memory/byte-layout.js';
+export * from './iommufd/iommufd-error.js';
+export * from './iommufd/request.js';
+export * from './iommufd/ioas-requests.js';
+export * from './sinks/memory-sink.js';
+export * from './sinks/recording-sink.js';
+export * from './sinks/iommufd-sink.js';
+export * from './sinks/vhost-user-sink.js';
+export * from './sinks/vfio-user-sink.js';

@@ -3,6 +3,8 @@ import { StreamHandle } from './device/stream-handle.js';
 import type { Interrupts } from './event/interrupts.js';
 import { GuestLog, type Logger } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
+import { Mirror } from './mirror/mirror.js';
+import type { MirrorOptions } from './mirror/mirror-options.js';
 import { hex } from './memory/hex.js';
 import { joinU64, splitU64, type Halves, type U64 } from './memory/u64.js';
 import { narrowFeatures } from './registers/feature-narrow.js';
@@ -55,6 +57,7 @@ export class Smmu {
   private readonly budget: number;
   private readonly log: GuestLog;
   private readonly keepers: TranslationKeeper[] = [];
+  private readonly mirrors: Mirror[] = [];
   private readonly handles = new Map<number, StreamHandle>();
   private readonly halves: Halves = { high: 0, low: 0 };
   private core: SmmuCore;
@@ -230,6 +233,17 @@ export class Smmu {
     access.answered = answered;
   }
 
+  /**
+   * A mirror: keeps the IOAS of emulated devices in step with the guest's tables, in sinks.
+   * @throws TypeError or RangeError when an option is missing or out of range.
+   */
+  mirror(options: MirrorOptions): Mirror {
+    const mirror = new Mirror(this.core, options);
+    this.keepers.push(mirror);
+    this.mirrors.push(mirror);
+    return mirror;
+  }
+
   /** Tells `keeper` of all invalidations from now on. @returns a function that ends it. */
   addKeeper(keeper: TranslationKeeper): () => void {
     this.keepers.push(keeper);
@@ -242,9 +256,9 @@ export class Smmu {
   /** Back to the state after power-on: stalled accesses abort, nothing cached remains. */
   reset(): void {
     const { core } = this;
+    for (const keeper of this.keepers) keeper.invalidateAll();
     this.take(this.assemble(this.features));
     core.retire();
-    for (const keeper of this.keepers) keeper.invalidateAll();
   }
 
   /**
@@ -267,8 +281,8 @@ export class Smmu {
     if (this.core.frozen) throw new Error('this vSMMU is in use: restore into a fresh one');
     const core = this.assemble(this.features);
     restoreState(core, state);
-    this.take(core);
     for (const keeper of this.keepers) keeper.invalidateAll();
+    this.take(core);
     if (core.commands.isPending) this.options.commandsPending?.();
   }
 
@@ -280,6 +294,7 @@ export class Smmu {
   private take(core: SmmuCore): void {
     this.core = core;
     for (const handle of this.handles.values()) handle.connect(core);
+    for (const mirror of this.mirrors) mirror.reconfigure(core);
   }
 
   private assemble(features: Features): SmmuCore {
@@ -293,6 +308,7 @@ export class Smmu {
       deviceCommand: (words) => deviceCommand?.(words),
       log: this.log,
       keepers: this.keepers,
+      mirrors: this.mirrors,
     });
   }
 }

@@ -26,7 +26,8 @@ export class Transactions {
   protected readonly configurations: Configurations;
   /** SMMUEN: accesses are translated. */
   isEnabled = false;
-  private globalAbort = false;
+  /** GBPA.ABORT: while it is not enabled, accesses abort. */
+  globalAbort = false;
   private recordsInvalidStreamId = false;
   private readonly outputLimit: number;
 
