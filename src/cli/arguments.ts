@@ -1,5 +1,7 @@
 import { InvalidArgumentError } from 'commander';
+import { MIRROR_SINKS, type MirrorSinkName } from '../fixtures/mirror-sinks.js';
 import { parseU64, type Halves } from '../memory/u64.js';
+import type { SyncPolicy } from '../mirror/mirror-options.js';
 import { MAX_ENTRIES } from '../tlb/cache-options.js';
 
 /** Options that are each right, but not together. */
@@ -34,6 +36,25 @@ export function parseInputAddress(text: string): Halves {
     throw new InvalidArgumentError('An address is a decimal or 0x number below 2^64.');
   }
   return halves;
+}
+
+const POLICIES: readonly SyncPolicy[] = ['demand', 'invalidate', 'tracked'];
+
+/** Parses when a mirror learns of new mappings. */
+export function parsePolicy(text: string): SyncPolicy {
+  return parseChoice(text, 'A policy', POLICIES);
+}
+
+/** Parses what a mirror writes to. */
+export function parseSink(text: string): MirrorSinkName {
+  return parseChoice(text, 'A sink', MIRROR_SINKS);
+}
+
+function parseChoice<T extends string>(text: string, what: string, choices: readonly T[]): T {
+  const choice = choices.find((known) => known === text);
+  if (choice !== undefined) return choice;
+  const others = choices.slice(0, -1).join(', ');
+  throw new InvalidArgumentError(`${what} is ${others} or ${choices[choices.length - 1]!}.`);
 }
 
 function parseNumber(text: string, what: string, least: number, most: number): number {

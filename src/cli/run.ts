@@ -5,12 +5,15 @@ import {
   parseCacheEntries,
   parseInputAddress,
   parseLength,
+  parsePolicy,
+  parseSink,
   parseStreamId,
   parseSubstreamId,
 } from './arguments.js';
 import { conform, type ConformOptions } from './conform.js';
 import { inspect } from './inspect.js';
 import { ioas, type IoasOptions } from './ioas.js';
+import { mirror, type MirrorCommandOptions } from './mirror.js';
 import { replay, type ReplayCommandOptions } from './replay.js';
 import { Exit, Terminal, type Streams } from './terminal.js';
 import { translate, type TranslateOptions } from './translate.js';
@@ -127,6 +130,28 @@ function programOf(session: Session): Command {
   addExample(replayCommand, 'vsmmu replay captures/linux');
   replayCommand.action(async (capture: string, options: ReplayCommandOptions) => {
     session.status = await replay(terminal, capture, options);
+  });
+
+  const mirrorCommand = addCommand(
+    program,
+    'mirror',
+    'replay with an IOAS mirror attached, then mirror the captured tables',
+  )
+    .option(
+      '-p, --policy <policy>',
+      'when the mirror learns of new mappings: demand, invalidate or tracked',
+      parsePolicy,
+      'invalidate',
+    )
+    .option(
+      '--sink <sink>',
+      'what it writes to: memory, iommufd, vhost-user or vfio-user',
+      parseSink,
+      'memory',
+    );
+  addExample(mirrorCommand, 'vsmmu mirror captures/linux --policy tracked --sink iommufd');
+  mirrorCommand.action(async (capture: string, options: MirrorCommandOptions) => {
+    session.status = await mirror(terminal, capture, options);
   });
 
   const conformCommand = configure(

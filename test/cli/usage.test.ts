@@ -24,16 +24,22 @@ describe('vsmmu, help and version', () => {
     expect(await cli(['--version'])).toEqual({ status: 0, out: `${manifest.version}\n`, err: '' });
   });
 
-  test.each([[], ['inspect'], ['ioas'], ['translate'], ['verify'], ['replay'], ['conform']])(
-    '%s --help has an example',
-    async (...command) => {
-      const argv = command.filter((word) => typeof word === 'string');
-      const { status, out, err } = await cli([...argv, '--help']);
-      expect([status, err]).toEqual([0, '']);
-      expect(out).toMatch(/^Usage: vsmmu /);
-      expect(out).toContain(`\nExample:\n  $ vsmmu ${argv[0] ?? 'inspect'} `);
-    },
-  );
+  test.each([
+    [],
+    ['inspect'],
+    ['ioas'],
+    ['translate'],
+    ['verify'],
+    ['replay'],
+    ['mirror'],
+    ['conform'],
+  ])('%s --help has an example', async (...command) => {
+    const argv = command.filter((word) => typeof word === 'string');
+    const { status, out, err } = await cli([...argv, '--help']);
+    expect([status, err]).toEqual([0, '']);
+    expect(out).toMatch(/^Usage: vsmmu /);
+    expect(out).toContain(`\nExample:\n  $ vsmmu ${argv[0] ?? 'inspect'} `);
+  });
 });
 
 describe('vsmmu, wrong use', () => {
