@@ -21,13 +21,17 @@ export function guestOf(pages, { scattered, shared, output = 0x8000_0000, stream
   const space = guest.addressSpace();
   const words = new Uint32Array(buffer);
   const order = shuffled(pages);
+  /** Addresses of the tables of level 3. */
+  const tables = [];
   for (let first = 0; first < pages; first += 512) {
-    const table = (space.descriptorAddress(IOVA + first * 4096, 3) - RAM_BASE) / 4;
+    const address = space.descriptorAddress(IOVA + first * 4096, 3);
+    const table = (address - RAM_BASE) / 4;
+    tables.push(address);
     for (let i = 0; i < Math.min(512, pages - first); i++) {
       const page = scattered ? order[first + i] : first + i;
-      const address = output + page * 4096;
-      words[table + 2 * i] = ((address >>> 0) | 0xf47) >>> 0;
-      words[table + 2 * i + 1] = Math.floor(address / 2 ** 32);
+      const target = output + page * 4096;
+      words[table + 2 * i] = ((target >>> 0) | 0xf47) >>> 0;
+      words[table + 2 * i + 1] = Math.floor(target / 2 ** 32);
     }
   }
   guest.attach(STREAM, space);
@@ -35,7 +39,7 @@ export function guestOf(pages, { scattered, shared, output = 0x8000_0000, stream
   translator.configure(guest.frame);
   const result = new Translation();
   if (translator.resolve(STREAM, -1, result) !== 0) throw new Error('no context');
-  return { memory, guest, translator, context: translator.context, result };
+  return { memory, guest, tables, translator, context: translator.context, result };
 }
 
 /** A vSMMU that `guest` has set up, with a command queue of 2^10 entries. */
