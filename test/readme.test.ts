@@ -56,6 +56,18 @@ test('the sample of docs/embedding.md prints what happens', async () => {
   ]);
 });
 
+test('the sample of docs/mirror.md prints what it says', async () => {
+  const [sample, ...others] = samples('docs/mirror.md');
+  expect(others).toEqual([]);
+  expect(await run(sample!)).toEqual([
+    'map 0x100000 8192',
+    'map 0x200000 4096',
+    'unmap 0x100000 4096',
+    '0x101000 -> 0x80001000',
+    '0x200000 -> 0x80005000',
+  ]);
+});
+
 test('the sample of docs/devices.md prints what it says', async () => {
   const [sample, ...others] = samples('docs/devices.md');
   expect(others).toEqual([]);

@@ -195,7 +195,6 @@ export class IntervalList implements Iterable<Interval> {
       if (this.chunks[at]!.absorb(this.chunks[at + 1]!)) this.removeChunks(at + 1, 1);
       else at++;
     }
-    this.seek(to);
     return bytes;
   }
 

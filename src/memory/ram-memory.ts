@@ -211,10 +211,7 @@ function areEqual(
     const x = from + i;
     const y = at + i;
     const differing =
-      (a[x]! ^ b[y]!) |
-      (a[x + 1]! ^ b[y + 1]!) |
-      (a[x + 2]! ^ b[y + 2]!) |
-      (a[x + 3]! ^ b[y + 3]!);
+      (a[x]! ^ b[y]!) | (a[x + 1]! ^ b[y + 1]!) | (a[x + 2]! ^ b[y + 2]!) | (a[x + 3]! ^ b[y + 3]!);
     if (differing !== 0) return false;
   }
   for (let i = whole; i < count; i++) if (a[from + i] !== b[at + i]) return false;
