@@ -161,6 +161,8 @@ export class ModelSink implements IoasSink {
       if (!fails) return;
       this.refusals++;
       this.hasRefused = true;
+      // A device misses again what was not mapped for it.
+      if (kind === 'map') this.missed.clear();
     };
     const operations = this.maps + this.unmaps;
     const isLater = this.answers === 'later' || (this.answers === 'mixed' && operations % 3 !== 0);

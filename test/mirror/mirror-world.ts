@@ -237,6 +237,8 @@ export class World {
         if (pending.every(({ position }) => position > this.executed)) continue;
         this.complain(`CMD_SYNC is complete before ${name} has answered`);
       }
+      // Between two commands of one go nobody sees that a sink says what it should.
+      if (this.executed + 1 < consumed) for (const sink of this.sinks) sink.mayBeOver = true;
     }
     if (this.isSettled) {
       this.isMixing = false;
