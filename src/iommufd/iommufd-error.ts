@@ -1,4 +1,7 @@
-/** Linux error numbers that the kernel's iommufd, and servers of host protocols, answer with. */
+/**
+ * Linux error numbers that the kernel's iommufd, and servers of host protocols, answer with. EPROTO is
+ * the library's own: a kernel answered with what its interface does not allow.
+ */
 export const Errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -14,6 +17,7 @@ export const Errno = {
   ENOSPC: 28,
   ESPIPE: 29,
   EDEADLOCK: 35,
+  EPROTO: 71,
   EOVERFLOW: 75,
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,
