@@ -1,1 +1,2 @@
 export * from './capture-folder.js';
+export { openKernelCalls } from './kernel-calls.js';
