@@ -8,10 +8,14 @@ import { EventQueue } from './event/event-queue.js';
 import { FaultRecorder } from './event/fault-recorder.js';
 import { GlobalErrors } from './event/global-error.js';
 import { InterruptSender, type Interrupts } from './event/interrupts.js';
+import { CommandRouter } from './command/route.js';
+import { HardwareHost } from './hardware-host.js';
+import { Invalidations } from './invalidations.js';
 import type { GuestLog } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
 import type { Mirror } from './mirror/mirror.js';
 import type { MirrorHost } from './mirror/mirror-host.js';
+import type { Passthrough } from './passthrough/passthrough.js';
 import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
 import { CachedContext, ConfigurationCache } from './transaction/configuration-cache.js';
@@ -19,7 +23,6 @@ import { nobody, StalledAccess, StallTable, type StallListener } from './transac
 import { CachedTransactions } from './transaction/cached-translate.js';
 import { BYPASS } from './transaction/substream.js';
 import { Outcome, Translation } from './transaction/translation.js';
-import { TlbInvalidation } from './tlb/tlb-invalidation.js';
 import type { CacheOptions } from './tlb/cache-options.js';
 import { Tlb } from './tlb/tlb.js';
 import type { TranslationKeeper } from './tlb/translation-keeper.js';
@@ -60,18 +63,20 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   readonly commands: CommandQueue;
   readonly events: EventQueue;
   readonly faults: FaultRecorder;
+  readonly invalidations: Invalidations;
   /** Accesses translated. */
   translations = 0;
   /** Walks for handles that faulted, or whose answer was not kept: they are done once more. */
   repeatedWalks = 0;
-  /** Something was invalidated since the last CMD_SYNC. */
-  invalidated = false;
   /** The guest has enabled something: the features stay as they are. */
   frozen = false;
 
   private readonly options: CoreOptions;
-  private readonly invalidation: TlbInvalidation;
   private readonly errors: GlobalErrors;
+  private readonly emulator: CommandEmulator;
+  private passthrough: Passthrough | undefined;
+  /** SMMUEN, as passthrough devices were last told. */
+  private wasEnabled = false;
   private readonly ignored = new Translation();
   private draining = false;
   private isSyncWaiting = false;
@@ -87,8 +92,13 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     const sender = new InterruptSender(memory, words, options.interrupts, features.OAS);
     this.errors = new GlobalErrors(words, sender);
     this.tlb = new Tlb(options.cache, CONFIGURATION_LIMIT);
-    this.invalidation = new TlbInvalidation(this.tlb);
     this.configurations = new ConfigurationCache(memory, features, this.tlb, CONFIGURATION_LIMIT);
+    this.invalidations = new Invalidations(
+      this.tlb,
+      this.configurations,
+      this.accessesUnderWay,
+      options.keepers,
+    );
     this.transactions = new CachedTransactions(memory, features, this.configurations, this.tlb);
     this.stalls = new StallTable(features.STALL_MAX);
     this.events = new EventQueue(memory, words, features, this.errors, sender);
@@ -99,8 +109,16 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
       this.stalls,
       options.log,
     );
-    const emulator = new CommandEmulator(this, this.errors, sender, features);
-    this.commands = new CommandQueue(memory, words, features, this.errors, emulator);
+    this.emulator = new CommandEmulator(this, this.invalidations, this.errors, sender, features);
+    this.commands = new CommandQueue(memory, words, features, this.errors, this.emulator);
+  }
+
+  /** Commands reach passthrough devices from now on. @returns what these see of the vSMMU. */
+  pair(passthrough: Passthrough): HardwareHost {
+    this.passthrough = passthrough;
+    this.wasEnabled = this.transactions.isEnabled;
+    this.commands.route(new CommandRouter(this.emulator, passthrough.forwarder));
+    return new HardwareHost(this, this.options.memory);
   }
 
   /** What follows from a register write. */
@@ -134,6 +152,9 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
       default:
         this.transactions.configure(this.frame.words);
         this.reconfigureMirrors();
+        if (effect === Effect.GBPA && !this.transactions.isEnabled) {
+          this.passthrough?.reconfigure();
+        }
         break;
     }
   }
@@ -213,6 +234,21 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     this.kick();
   }
 
+  /** What CR0 says has taken effect. */
+  followed(): void {
+    this.frame.words[wordOf(Register.CR0ACK)] = this.frame.words[wordOf(CR0)]!;
+  }
+
+  get log(): GuestLog {
+    return this.options.log;
+  }
+
+  /** What the command queue has asked of hardware has come to `cerror`. */
+  answer(cerror: number): void {
+    this.commands.answer(cerror);
+    this.kick();
+  }
+
   message(address: number, data: number): boolean {
     return this.options.interrupts.message?.(address, data) ?? false;
   }
@@ -220,6 +256,7 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   /** Ends the life of this core: what still runs stops, and stalled accesses abort. */
   retire(): void {
     this.frame.reset();
+    this.commands.configure();
     this.terminateStalls();
   }
 
@@ -242,8 +279,8 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     for (const mirror of this.options.mirrors) isDone = mirror.flush(true, retries) && isDone;
     this.isSyncWaiting = !isDone;
     if (!isDone) return false;
-    if (!this.invalidated) return true;
-    this.invalidated = false;
+    if (!this.invalidations.isNew) return true;
+    this.invalidations.isNew = false;
     if (this.stalls.accesses.size === 0) return true;
     for (const access of [...this.stalls.accesses.values()]) {
       // Who gets an answer may end other stalls.
@@ -260,41 +297,6 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     if (this.frame.get('CR0', CR0.fields.SMMUEN) === 1) this.options.deviceCommand(words);
   }
 
-  invalidateAll(): void {
-    this.invalidated = true;
-    this.invalidation.invalidateAll();
-    this.accessesUnderWay.invalidateAll();
-    for (const keeper of this.options.keepers) keeper.invalidateAll();
-  }
-
-  invalidateAsid(asid: number): void {
-    this.invalidated = true;
-    this.invalidation.invalidateAsid(asid);
-    this.accessesUnderWay.invalidateAsid(asid);
-    for (const keeper of this.options.keepers) keeper.invalidateAsid(asid);
-  }
-
-  invalidateRange(range: Parameters<TranslationKeeper['invalidateRange']>[0]): void {
-    this.invalidated = true;
-    this.invalidation.invalidateRange(range);
-    this.accessesUnderWay.invalidateRange(range);
-    for (const keeper of this.options.keepers) keeper.invalidateRange(range);
-  }
-
-  invalidateStreams(first: number, last: number): void {
-    this.invalidated = true;
-    this.configurations.invalidateStreams(first, last);
-    this.accessesUnderWay.invalidateStreams(first, last);
-    for (const keeper of this.options.keepers) keeper.invalidateStreams(first, last);
-  }
-
-  invalidateContext(streamId: number, substreamId: number): void {
-    this.invalidated = true;
-    this.configurations.invalidateContext(streamId, substreamId);
-    this.accessesUnderWay.invalidateContext(streamId, substreamId);
-    for (const keeper of this.options.keepers) keeper.invalidateContext(streamId, substreamId);
-  }
-
   /** CR0 was written: its side effects, then CR0ACK (IHI 0070, section 6.3.9). */
   private enable(): void {
     const { words } = this.frame;
@@ -306,11 +308,24 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     this.transactions.configure(words);
     this.reconfigureMirrors();
     this.commands.configure();
-    words[acknowledged] = now;
+    this.acknowledge();
     if (before !== now) this.options.log.debug('CR0 written', { before, now });
     if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
     this.faults.recordHeldStalls();
     this.kick();
+  }
+
+  /** CR0ACK follows CR0 when passthrough devices meet what SMMUEN says. */
+  private acknowledge(): void {
+    const { passthrough } = this;
+    const { isEnabled } = this.transactions;
+    const isKnown = isEnabled === this.wasEnabled;
+    this.wasEnabled = isEnabled;
+    if (passthrough === undefined || (isKnown && passthrough.registers === 'followed')) {
+      this.followed();
+    } else if (!isKnown || passthrough.registers === 'refused') {
+      passthrough.reconfigure();
+    }
   }
 
   private reconfigureMirrors(): void {

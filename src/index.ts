@@ -67,9 +67,34 @@ export type {
   ByteValue,
   ByteValues,
 } from './memory/byte-layout.js';
+export type { HostAnswer, PhysicalBackend } from './passthrough/backend.js';
+export { InvalidationError } from './passthrough/backend.js';
+export type {
+  PassthroughDeviceOptions,
+  PassthroughOptions,
+  PassthroughReport,
+  PhysicalOptions,
+} from './passthrough/passthrough-options.js';
+export type { InsideReason, PassthroughStats } from './passthrough/passthrough-stats.js';
+export type { PhysicalStats } from './passthrough/physical-smmu.js';
+export { Passthrough } from './passthrough/passthrough.js';
+export { PassthroughDevice } from './passthrough/passthrough-device.js';
+export { PhysicalSmmu } from './passthrough/physical-smmu.js';
+export * from './iommufd/host-calls.js';
+export * from './iommufd/vevent-reader.js';
 export * from './iommufd/iommufd-error.js';
 export * from './iommufd/request.js';
 export * from './iommufd/ioas-requests.js';
+export * from './iommufd/object-requests.js';
+export * from './iommufd/hwpt-requests.js';
+export * from './iommufd/hw-info-requests.js';
+export * from './iommufd/viommu-requests.js';
+export * from './iommufd/vfio-requests.js';
+export { askKernel, callKernel } from './iommufd/call.js';
+export * from './iommufd/hardware-info.js';
+export * from './iommufd/iova-ranges.js';
+export { IommufdSmmu } from './iommufd/iommufd-smmu.js';
+export type { IommufdSmmuOptions } from './iommufd/smmu-objects.js';
 export * from './sinks/memory-sink.js';
 export * from './sinks/recording-sink.js';
 export * from './sinks/iommufd-sink.js';

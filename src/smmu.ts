@@ -1,52 +1,24 @@
 import { SmmuCore } from './core.js';
 import { StreamHandle } from './device/stream-handle.js';
-import type { Interrupts } from './event/interrupts.js';
-import { GuestLog, type Logger } from './log.js';
-import type { GuestMemory } from './memory/guest-memory.js';
+import { GuestLog } from './log.js';
 import { Mirror } from './mirror/mirror.js';
 import type { MirrorOptions } from './mirror/mirror-options.js';
+import { Passthrough } from './passthrough/passthrough.js';
+import type { PassthroughOptions } from './passthrough/passthrough-options.js';
 import { hex } from './memory/hex.js';
 import { joinU64, splitU64, type Halves, type U64 } from './memory/u64.js';
 import { narrowFeatures } from './registers/feature-narrow.js';
-import { chooseFeatures, type FeatureOptions } from './registers/feature-set.js';
+import { chooseFeatures } from './registers/feature-set.js';
 import type { Features } from './registers/features.js';
 import { Effect } from './registers/frame.js';
+import { budgetOf, checkMemory, checkStreamId, type SmmuOptions } from './smmu-options.js';
 import { restoreState, saveState, type SmmuState } from './state.js';
 import { statsOf, type SmmuStats } from './stats.js';
 import type { StalledAccess, StallListener } from './transaction/stall.js';
 import { Outcome, Translation } from './transaction/translation.js';
-import type { CacheOptions } from './tlb/cache-options.js';
 import type { TranslationKeeper } from './tlb/translation-keeper.js';
 
-/** How a {@link Smmu} is embedded. */
-export interface SmmuOptions {
-  /** The guest's memory. */
-  readonly memory: GuestMemory;
-  /** What the guest sees in the ID registers. Default: everything that the library implements. */
-  readonly features?: FeatureOptions;
-  /** Where interrupts go. Default: nowhere; messages to RAM are written all the same. */
-  readonly interrupts?: Interrupts;
-  /** How many translations are kept. Default: 65,536. */
-  readonly cache?: CacheOptions;
-  /** Commands that a register write executes at most; 0 leaves all of them to {@link Smmu.drain}. Default 1024. */
-  readonly commandBudget?: number;
-  /** Called when a register write leaves commands behind: call {@link Smmu.drain} some time later. */
-  readonly commandsPending?: () => void;
-  /** Called with each CMD_ATC_INV and CMD_PRI_RESP (4 words, reused): devices with an ATC want them. */
-  readonly deviceCommand?: (words: Uint32Array) => void;
-  /** A pino logger, or anything like it. Default: silence. */
-  readonly logger?: Logger;
-}
-
-const DEFAULT_BUDGET = 1024;
-const MEMORY_METHODS = [
-  'load',
-  'load64',
-  'store',
-  'compareExchange',
-  'loadBytes',
-  'storeBytes',
-] as const;
+export type { SmmuOptions } from './smmu-options.js';
 
 /**
  * An emulated SMMUv3: the register frame that a guest's driver programs, its queues, and the
@@ -61,23 +33,15 @@ export class Smmu {
   private readonly handles = new Map<number, StreamHandle>();
   private readonly halves: Halves = { high: 0, low: 0 };
   private core: SmmuCore;
+  private hardware: Passthrough | undefined;
 
   /**
    * @throws RangeError when the features do not go together, or the budget is no whole number.
    * @throws TypeError when there is no memory.
    */
   constructor(options: SmmuOptions) {
-    for (const method of MEMORY_METHODS) {
-      if (typeof (options.memory as Partial<GuestMemory> | undefined)?.[method] !== 'function') {
-        throw new TypeError(`options.memory has no method ${method}: pass a GuestMemory`);
-      }
-    }
-    const budget = options.commandBudget ?? DEFAULT_BUDGET;
-    if (!Number.isSafeInteger(budget) || budget < 0) {
-      throw new RangeError(
-        `options.commandBudget is ${budget}: it must be a whole number, 0 or more`,
-      );
-    }
+    checkMemory(options);
+    const budget = budgetOf(options);
     this.options = options;
     this.budget = budget;
     this.log = new GuestLog(options.logger);
@@ -194,6 +158,9 @@ export class Smmu {
     if (this.handles.has(streamId)) {
       throw new Error(`stream ${hex(streamId)} is attached already: detach its handle first`);
     }
+    if (this.hardware?.deviceOf(streamId) !== undefined) {
+      throw new Error(`stream ${hex(streamId)} is passed through: detach its device first`);
+    }
     const release = (): void => void this.handles.delete(streamId);
     const handle = new StreamHandle(this.core, streamId, -1, release);
     this.handles.set(streamId, handle);
@@ -244,6 +211,25 @@ export class Smmu {
     return mirror;
   }
 
+  /**
+   * Passthrough: devices whose DMA hardware translates. There is one of it for a vSMMU.
+   * @throws Error when there is one already.
+   */
+  passthrough(options: PassthroughOptions = {}): Passthrough {
+    if (this.hardware !== undefined) {
+      throw new Error('this vSMMU has its passthrough already: add physical SMMUs to that one');
+    }
+    const hardware = new Passthrough(options, {
+      narrow: (features) => {
+        this.narrowTo(features);
+      },
+      isEmulated: (streamId) => this.handles.has(streamId),
+    });
+    this.hardware = hardware;
+    hardware.connect(this.core.pair(hardware));
+    return hardware;
+  }
+
   /** Tells `keeper` of all invalidations from now on. @returns a function that ends it. */
   addKeeper(keeper: TranslationKeeper): () => void {
     this.keepers.push(keeper);
@@ -291,8 +277,17 @@ export class Smmu {
     return statsOf(this.core);
   }
 
+  /** As {@link narrow}, unless the guest sees no more than `physical` has already. */
+  private narrowTo(physical: Features): void {
+    const narrowed = narrowFeatures(this.features, physical);
+    const names = Object.keys(narrowed) as (keyof Features)[];
+    if (names.every((name) => narrowed[name] === this.features[name])) return;
+    this.narrow(physical);
+  }
+
   private take(core: SmmuCore): void {
     this.core = core;
+    this.hardware?.connect(core.pair(this.hardware));
     for (const handle of this.handles.values()) handle.connect(core);
     for (const mirror of this.mirrors) mirror.reconfigure(core);
   }
@@ -311,9 +306,4 @@ export class Smmu {
       mirrors: this.mirrors,
     });
   }
-}
-
-function checkStreamId(streamId: number): void {
-  if (Number.isInteger(streamId) && streamId >= 0 && streamId < 2 ** 32) return;
-  throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
 }

@@ -57,6 +57,9 @@ export function saveState(core: SmmuCore): SmmuState {
     const low = core.frame.words[word]!;
     if ((high | low) !== 0) registers[name] = hexU64(high, low);
   }
+  // Passthrough devices that CR0ACK waits for are brought in step by a restore.
+  if (registers.CR0 === undefined) delete registers.CR0ACK;
+  else registers.CR0ACK = registers.CR0;
   return {
     format: 'vsmmu-state',
     version: VERSION,
@@ -78,7 +81,7 @@ export function saveState(core: SmmuCore): SmmuState {
     })),
     lastStag: core.stalls.lastStag,
     lastEvent: { record: wordsOf(core.events.last), index: core.events.lastIndex },
-    invalidated: core.invalidated,
+    invalidated: core.invalidations.isNew,
     frozen: core.frozen,
   };
 }
@@ -103,7 +106,7 @@ export function restoreState(core: SmmuCore, state: SmmuState): void {
   core.events.last.set(parseWords('lastEvent.record', state.lastEvent.record, 8));
   core.events.lastIndex = integer('lastEvent.index', state.lastEvent.index, -1, 0xf_ffff);
   check(typeof state.invalidated === 'boolean', 'invalidated', 'true or false');
-  core.invalidated = state.invalidated;
+  core.invalidations.isNew = state.invalidated;
   core.transactions.configure(core.frame.words);
   core.commands.configure();
   const enabled = core.frame.words[wordOf(Register.CR0)] !== 0;

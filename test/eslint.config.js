@@ -114,4 +114,31 @@ export default defineConfig([
       ],
     },
   },
+  {
+    files: ['src/passthrough/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: [
+                '../transaction/*',
+                '!../transaction/translation.js',
+                '../memory/*',
+                '!../memory/hex.js',
+                '../core.js',
+                '../smmu.js',
+              ],
+              message: 'Passthrough sees STEs, through its host, and nothing else of the guest.',
+            },
+            {
+              group: ['node:*', ...nodeBuiltins],
+              message: 'Node built-ins live in src/node and src/cli.',
+            },
+          ],
+        },
+      ],
+    },
+  },
 ]);

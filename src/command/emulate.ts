@@ -15,8 +15,8 @@ const MSI_ERROR = GERROR.fields.MSI_CMDQ_ABT_ERR;
 /** What to do with a stalled transaction. */
 export const StallAction = { retry: 0, abort: 1, zero: 2 } as const;
 
-/** What commands reach: configuration and translations, stalled transactions, devices with ATS. */
-export interface CommandTargets extends TranslationKeeper {
+/** What commands reach besides configuration and translations: stalled transactions, devices with ATS. */
+export interface CommandTargets {
   /** CMD_RESUME: answers the stalled transaction `stag` of a stream; unknown ones are passed over. */
   resume(streamId: number, stag: number, action: number): void;
   /** CMD_STALL_TERM: every stalled transaction of a stream is to abort. */
@@ -33,18 +33,24 @@ export interface CommandTargets extends TranslationKeeper {
 /** Carries out commands for emulated devices (IHI 0070, section 4). */
 export class CommandEmulator implements CommandExecutor {
   private readonly targets: CommandTargets;
+  private readonly keepers: TranslationKeeper;
   private readonly errors: GlobalErrors;
   private readonly sender: InterruptSender;
   private readonly features: Features;
   private readonly range = new TlbRange();
 
+  /** Nothing is ever held. */
+  readonly stoppedAt = 0;
+
   constructor(
     targets: CommandTargets,
+    keepers: TranslationKeeper,
     errors: GlobalErrors,
     sender: InterruptSender,
     features: Features,
   ) {
     this.targets = targets;
+    this.keepers = keepers;
     this.errors = errors;
     this.sender = sender;
     this.features = features;
@@ -53,11 +59,11 @@ export class CommandEmulator implements CommandExecutor {
   execute(words: Uint32Array, opcode: number): number {
     switch (opcode) {
       case Command.CFGI_STE.opcode:
-        this.invalidateStreams(words, 0);
+      case Command.CFGI_STE_RANGE.opcode: {
+        const [first, last] = configuredStreams(words, opcode);
+        this.keepers.invalidateStreams(first, last);
         break;
-      case Command.CFGI_STE_RANGE.opcode:
-        this.invalidateStreams(words, get(words, 0, Command.CFGI_STE_RANGE.fields.Range) + 1);
-        break;
+      }
       case Command.CFGI_CD.opcode: {
         const substreamId = get(words, 0, Command.CFGI_CD.fields.SubstreamID);
         this.invalidateContext(words, substreamId);
@@ -68,11 +74,11 @@ export class CommandEmulator implements CommandExecutor {
         break;
       case Command.TLBI_NH_ALL.opcode:
       case Command.TLBI_NSNH_ALL.opcode:
-        this.targets.invalidateAll();
+        this.keepers.invalidateAll();
         break;
       case Command.TLBI_NH_ASID.opcode: {
         const asid = get(words, 0, Command.TLBI_NH_ASID.fields.ASID);
-        this.targets.invalidateAsid(asid);
+        this.keepers.invalidateAsid(asid);
         break;
       }
       case Command.TLBI_NH_VA.opcode:
@@ -98,24 +104,28 @@ export class CommandEmulator implements CommandExecutor {
     return Cerror.NONE;
   }
 
-  /** The aligned block of 2^`log2` StreamIDs around the one named; 2^32 of them are all. */
-  private invalidateStreams(words: Uint32Array, log2: number): void {
-    const streamId = get(words, 0, Command.CFGI_STE.fields.StreamID);
-    const count = 2 ** log2;
-    const first = log2 === 32 ? 0 : streamId - (streamId % count);
-    this.targets.invalidateStreams(first, first + count - 1);
+  endsRun(): boolean {
+    return false;
+  }
+
+  flush(): number {
+    return Cerror.NONE;
+  }
+
+  cancel(): void {
+    // Nothing is held.
   }
 
   private invalidateContext(words: Uint32Array, substreamId: number): void {
     const streamId = get(words, 0, Command.CFGI_CD.fields.StreamID);
-    this.targets.invalidateContext(streamId, substreamId);
+    this.keepers.invalidateContext(streamId, substreamId);
   }
 
   private invalidateRange(words: Uint32Array, asid: number): number {
     const { range } = this;
     if (!decodeTlbRange(words, this.features, range)) return Cerror.ILL;
     range.asid = asid;
-    this.targets.invalidateRange(range);
+    this.keepers.invalidateRange(range);
     return Cerror.NONE;
   }
 
@@ -142,4 +152,17 @@ export class CommandEmulator implements CommandExecutor {
     if (signal === 2 && this.features.SEV === 1) this.sender.sendEvent();
     return true;
   }
+}
+
+/** First and last StreamID that CFGI_STE, or CFGI_STE_RANGE with its aligned block of them, names. */
+export function configuredStreams(
+  words: Uint32Array,
+  opcode: number,
+): [first: number, last: number] {
+  const streamId = get(words, 0, Command.CFGI_STE.fields.StreamID);
+  if (opcode === Command.CFGI_STE.opcode) return [streamId, streamId];
+  const log2 = get(words, 0, Command.CFGI_STE_RANGE.fields.Range) + 1;
+  const count = 2 ** log2;
+  const first = log2 === 32 ? 0 : streamId - (streamId % count);
+  return [first, first + count - 1];
 }

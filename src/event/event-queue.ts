@@ -88,10 +88,7 @@ export class EventQueue {
     if (mergeable && this.isRepetition(words)) return Recorded.merged;
     const { frame } = this;
     if (this.isFull) {
-      const overflow = get(frame, prod, EVENTQ_PROD.fields.OVFLG);
-      if (overflow === get(frame, cons, EVENTQ_CONS.fields.OVACKFLG)) {
-        set(frame, prod, EVENTQ_PROD.fields.OVFLG, overflow ^ 1);
-      }
+      this.overflow();
       return Recorded.overflowed;
     }
     const { wrap } = this.geometry;
@@ -109,6 +106,15 @@ export class EventQueue {
       if (!this.sender.raise('eventq')) this.errors.activate(GERROR.fields.MSI_EVENTQ_ABT_ERR);
     }
     return Recorded.written;
+  }
+
+  /** A record is lost: the guest learns it by OVFLG, once until it acknowledges that. */
+  overflow(): void {
+    const { frame } = this;
+    if (!this.isOn) return;
+    const overflow = get(frame, prod, EVENTQ_PROD.fields.OVFLG);
+    if (overflow !== get(frame, cons, EVENTQ_CONS.fields.OVACKFLG)) return;
+    set(frame, prod, EVENTQ_PROD.fields.OVFLG, overflow ^ 1);
   }
 
   private get isOn(): boolean {

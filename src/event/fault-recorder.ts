@@ -54,6 +54,11 @@ export class FaultRecorder {
     return outcome;
   }
 
+  /** Records what hardware has recorded, 8 words, as it is. */
+  forward(record: Uint32Array): void {
+    this.send(record, false);
+  }
+
   private stall(result: Translation, access: number, answered: StallListener): number {
     result.stag = this.stalls.nextStag();
     const record = new Uint32Array(8);

@@ -58,7 +58,8 @@ export function narrowFeatures(features: Features, physical: Features): Features
   if (narrowed.RIL === 0 || narrowed.BBML === 0)
     narrowed.ArchMinor = Math.min(narrowed.ArchMinor, 1);
   if (narrowed.HAD === 0) narrowed.ArchMinor = 0;
-  // 52-bit addresses need a format of descriptors that has room for them.
+  // v3.0 has no code for 52-bit addresses (CD.IPS), and they need descriptors that have room for them.
+  if (narrowed.ArchMinor === 0) narrowed.OAS = Math.min(narrowed.OAS, 48);
   if (narrowed.OAS === 52 && narrowed.GRAN64K === 0 && narrowed.DS === 0) narrowed.OAS = 48;
   if (narrowed.SIDSIZE >= 7 && narrowed.ST_LEVEL === 0) narrowed.SIDSIZE = 6;
   checkFeatures(narrowed);

@@ -3,7 +3,7 @@
  * have. They reach into what the public interface hides: the type check, or {@link part}, tells when
  * something of that has another name.
  */
-import { SmmuCore } from '../../src/core.js';
+import { Invalidations } from '../../src/invalidations.js';
 import { Entry } from '../../src/tlb/entry.js';
 import type { CachedContext, CachedStream } from '../../src/transaction/configuration-cache.js';
 import { Permission } from '../../src/transaction/permissions.js';
@@ -34,13 +34,13 @@ type Invalidation =
 /** An invalidation does something else, except when the world starts over. */
 export function instead<Name extends Invalidation>(
   name: Name,
-  change: (own: SmmuCore[Name]) => SmmuCore[Name],
+  change: (own: Invalidations[Name]) => Invalidations[Name],
 ): Fault {
   return (world) => {
-    const { core } = world;
-    const own = core[name].bind(core) as (...given: unknown[]) => void;
+    const { invalidations } = world.core;
+    const own = invalidations[name].bind(invalidations) as (...given: unknown[]) => void;
     const changed = change(own) as typeof own;
-    Reflect.set(core, name, (...given: unknown[]) => {
+    Reflect.set(invalidations, name, (...given: unknown[]) => {
       (world.isStartingOver ? own : changed)(...given);
     });
   };
@@ -88,8 +88,8 @@ export const keepsAsid: Fault = (world) => {
   const { tlb } = core;
   tlb.generations.isOfContext = () => true;
   const owner = part(tlb, 'owner') as { clear(): void };
-  const own = core.invalidateAll.bind(core);
-  core.invalidateAll = () => {
+  const own = core.invalidations.invalidateAll.bind(core.invalidations);
+  core.invalidations.invalidateAll = () => {
     own();
     if (world.isStartingOver) owner.clear();
   };
@@ -158,7 +158,7 @@ export const invalidatesLate: Fault = (world) => {
   const own = core.synchronize.bind(core);
   core.synchronize = () => {
     if (world.isStartingOver) issued = late = [];
-    for (const asid of late) SmmuCore.prototype.invalidateAsid.call(core, asid);
+    for (const asid of late) Invalidations.prototype.invalidateAsid.call(core.invalidations, asid);
     late = issued;
     issued = [];
     return own();

@@ -115,7 +115,9 @@ describe('narrowing to a physical SMMU', () => {
     [{}, { E0PD: 0 }, { E0PD: 0, ArchMinor: 2 }],
     [{}, { RIL: 0 }, { RIL: 0, ArchMinor: 1 }],
     [{}, { BBML: 0 }, { BBML: 0, ArchMinor: 1 }],
-    [{}, { HAD: 0 }, { HAD: 0, ArchMinor: 0 }],
+    // v3.0 knows 48 bits at most.
+    [{}, { HAD: 0 }, { HAD: 0, ArchMinor: 0, OAS: 48 }],
+    [{}, { ArchMinor: 0 }, { ArchMinor: 0, OAS: 48 }],
     [{}, { ArchMinor: 2 }, { ArchMinor: 2 }],
     [{}, { ST_LEVEL: 0, SIDSIZE: 6 }, { ST_LEVEL: 0, SIDSIZE: 6 }],
     [{}, { ST_LEVEL: 0 }, { ST_LEVEL: 0, SIDSIZE: 6 }],
