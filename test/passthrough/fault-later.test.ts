@@ -1,0 +1,3 @@
+import { ABORT_CASES, ILLEGAL_CASES, laterFaultTests } from './command-faults.js';
+
+laterFaultTests(2, [...ILLEGAL_CASES, ...ABORT_CASES]);

@@ -1,0 +1,3 @@
+import { ABORT_CASES, ILLEGAL_CASES, faultTests } from './command-faults.js';
+
+faultTests(1, [...ILLEGAL_CASES, ...ABORT_CASES]);

@@ -1,0 +1,3 @@
+import { randomTests } from './command-random.js';
+
+randomTests(3);
