@@ -14,6 +14,21 @@ export function parseStreamId(text: string): number {
   return parseNumber(text, 'A StreamID', 0, 0xffff_ffff);
 }
 
+/** Parses StreamIDs with commas between them, each as {@link parseStreamId}, each once. */
+export function parseStreamIds(text: string): number[] {
+  const streamIds = text.split(',').map((one) => parseStreamId(one.trim()));
+  streamIds.forEach((streamId, i) => {
+    if (!streamIds.includes(streamId, i + 1)) return;
+    throw new InvalidArgumentError(`StreamID 0x${streamId.toString(16)} is there twice.`);
+  });
+  return streamIds;
+}
+
+/** Parses how many physical SMMUs there are: decimal or 0x, 1 to 16. */
+export function parsePhysical(text: string): number {
+  return parseNumber(text, 'A number of physical SMMUs', 1, 16);
+}
+
 /** Parses a SubstreamID: decimal or 0x, below 2^20. */
 export function parseSubstreamId(text: string): number {
   return parseNumber(text, 'A SubstreamID', 0, 0xf_ffff);

@@ -5,9 +5,11 @@ import {
   parseCacheEntries,
   parseInputAddress,
   parseLength,
+  parsePhysical,
   parsePolicy,
   parseSink,
   parseStreamId,
+  parseStreamIds,
   parseSubstreamId,
 } from './arguments.js';
 import { conform, type ConformOptions } from './conform.js';
@@ -15,6 +17,7 @@ import { inspect } from './inspect.js';
 import { ioas, type IoasOptions } from './ioas.js';
 import { mirror, type MirrorCommandOptions } from './mirror.js';
 import { replay, type ReplayCommandOptions } from './replay.js';
+import { route, type RouteCommandOptions } from './route.js';
 import { Exit, Terminal, type Streams } from './terminal.js';
 import { translate, type TranslateOptions } from './translate.js';
 import { verify } from './verify.js';
@@ -152,6 +155,23 @@ function programOf(session: Session): Command {
   addExample(mirrorCommand, 'vsmmu mirror captures/linux --policy tracked --sink iommufd');
   mirrorCommand.action(async (capture: string, options: MirrorCommandOptions) => {
     session.status = await mirror(terminal, capture, options);
+  });
+
+  const routeCommand = addCommand(
+    program,
+    'route',
+    'replay with passthrough devices, and print what their hardware is sent',
+  )
+    .option('--passthrough <ids>', 'StreamIDs of the devices, with commas between', parseStreamIds)
+    .option(
+      '--physical <n>',
+      'physical SMMUs, 1 to 16, that the devices are dealt out to in turn',
+      parsePhysical,
+      1,
+    );
+  addExample(routeCommand, 'vsmmu route captures/linux --passthrough 0x10,0x18 --physical 2');
+  routeCommand.action(async (capture: string, options: RouteCommandOptions) => {
+    session.status = await route(terminal, capture, options);
   });
 
   const conformCommand = configure(
