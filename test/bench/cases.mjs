@@ -8,6 +8,7 @@ import {
 import { guestOf, IOVA, IOVA_HIGH, IOVA_LOW, smmuOf, STREAM } from './guest.mjs';
 import { allocatedBytes, nanoseconds, NO_COLLECTION, sections, shuffled } from './measure.mjs';
 import { mirrorCases } from './mirror-cases.mjs';
+import { passthroughCases } from './passthrough-cases.mjs';
 import { tlbCases } from './tlb-cases.mjs';
 
 /** Walks of all pages in random order, a million at most in a batch. */
@@ -150,4 +151,5 @@ export const cases = {
   'interval-find-65536': { unit: 'ns/look-up', measure: () => nanoseconds(intervalLookups()) },
   ...tlbCases,
   ...mirrorCases,
+  ...passthroughCases,
 };
