@@ -4,8 +4,8 @@ import type { MirrorWork } from './mirror-work.js';
 import type { TlbRange } from '../tlb/tlb-range.js';
 import { RangeSet } from './range-set.js';
 import type { StreamMirror } from './stream-mirror.js';
-import type { TableNode } from './table-node.js';
-import { TableTree, type TableWatcher } from './table-tree.js';
+import type { TableNode, TableWatcher } from './table-node.js';
+import { TableTree } from './table-tree.js';
 
 /** The whole space of IOVAs. */
 export const SPACE = 2 ** 64;

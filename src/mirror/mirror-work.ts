@@ -7,7 +7,9 @@ import type { IoasSink } from './sink.js';
 import type { Refusal, SinkWriter } from './sink-writer.js';
 import type { StreamMirror } from './stream-mirror.js';
 import { TablePages } from './table-pages.js';
+import { takeWrites } from './table-writes.js';
 import { WantedRuns } from './wanted-runs.js';
+import { joinWithinAreas } from './whole-areas.js';
 
 const FIRST_RESTRICTED = 256;
 /** What a batch of runs counts as, in tables read, and what is none. */
@@ -136,28 +138,11 @@ export class MirrorWork {
     const { isWorking } = this;
     this.isWorking = true;
     try {
-      for (const page of this.pages.touched(address, length)) {
-        this.pageWritten(page, address, length, isWorking);
-      }
+      takeWrites(this.pages, address, length, isWorking);
     } finally {
       this.isWorking = isWorking;
     }
     this.run(this.options.work);
-  }
-
-  /** @param isLate tables are being read: these ones are to be read after that. */
-  private pageWritten(page: number, address: number, length: number, isLate: boolean): void {
-    for (const [node, space] of [...(this.pages.tablesOn(page) ?? [])]) {
-      // What was read before it may have taken it out.
-      if (this.pages.tablesOn(page)?.has(node) !== true) continue;
-      const start = Math.max(address, PAGE * page) - node.address;
-      const end = Math.min(address + length, PAGE * (page + 1)) - node.address;
-      const first = Math.max(0, Math.floor(start / 8));
-      const last = Math.min(node.entries, Math.ceil(end / 8));
-      if (first >= last) continue;
-      if (isLate) space.invalidate(node.iova + first * node.bytes, node.iova + last * node.bytes);
-      else space.refreshTable(node, first, last - first);
-    }
   }
 
   /** A scheduled step, or a sink that has answered. */
@@ -328,37 +313,5 @@ export class MirrorWork {
         this.gone.refusals += refusals;
       }
     }
-  }
-}
-
-/** Ranges in one area become one: an area that must go as a whole must go once, and not come again as it was. */
-function joinWithinAreas(writer: SinkWriter): void {
-  const { dirty, retry, held } = writer;
-  if (!retry.isEmpty) {
-    addRefused(writer, dirty.from(0));
-    addRefused(writer, dirty.to(0) - PAGE);
-  }
-  while (dirty.count > 1) {
-    const to = dirty.to(0);
-    held.seek(to - PAGE);
-    if (held.isAtEnd) return;
-    const { chunk, index } = held;
-    const start = chunk.iovas[index]!;
-    if (start >= to || start + chunk.lengths[index]! <= dirty.from(1)) return;
-    dirty.add(dirty.from(0), dirty.from(1));
-  }
-}
-
-/** What was refused in the area at `iova` is looked at with the rest of it. */
-function addRefused({ dirty, retry, held }: SinkWriter, iova: number): void {
-  held.seek(iova);
-  if (held.isAtEnd) return;
-  const start = held.chunk.iovas[held.index]!;
-  const end = start + held.chunk.lengths[held.index]!;
-  if (start > iova) return;
-  for (let i = 0; i < retry.count; i++) {
-    const from = Math.max(start, retry.from(i));
-    const to = Math.min(end, retry.to(i));
-    if (from < to) dirty.add(from, to);
   }
 }

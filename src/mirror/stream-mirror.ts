@@ -3,14 +3,15 @@ import { splitU64, type Halves, type U64 } from '../memory/u64.js';
 import { CachedContext } from '../transaction/configuration-cache.js';
 import { Access } from '../transaction/permissions.js';
 import { SPACE, type AddressSpace } from './address-space.js';
+import { rangeOf } from './iova-range.js';
 import { Misses, pageIova } from './misses.js';
 import type { MirrorWork } from './mirror-work.js';
 import { checkPolicy, type StreamMirrorOptions, type SyncPolicy } from './mirror-options.js';
 import type { RangeSet } from './range-set.js';
 import { ALLOWED, type IoasSink } from './sink.js';
-import { SinkWriter } from './sink-writer.js';
+import type { SinkWriter } from './sink-writer.js';
 import type { TableNode } from './table-node.js';
-import { SinkLimits } from './sink-limits.js';
+import { writersOf } from './stream-writers.js';
 import type { AccessBits, WantedRuns } from './wanted-runs.js';
 
 const PAGE = 4096;
@@ -61,9 +62,6 @@ export class StreamMirror {
   ) {
     const { sinks, policy, substreamId, privileged } = options;
     checkPolicy(policy);
-    if (!Array.isArray(sinks) || sinks.length === 0) {
-      throw new TypeError('options.sinks is empty: pass the sinks that the IOAS is written to');
-    }
     this.work = work;
     this.release = release;
     this.streamId = streamId;
@@ -71,20 +69,7 @@ export class StreamMirror {
     this.privileged = privileged === true ? Access.privileged : 0;
     this.wantedPolicy = policy;
     this.misses = new Misses(this, work);
-    this.writers = (sinks as readonly IoasSink[]).map((sink, i) => {
-      const limits = new SinkLimits(`options.sinks[${i}]`, sink, work.options.areas);
-      const writer: SinkWriter = new SinkWriter(
-        sink,
-        limits,
-        (refusal) => {
-          work.refused(this, writer, refusal);
-        },
-        () => {
-          work.answered(this, writer);
-        },
-      );
-      return writer;
-    });
+    this.writers = writersOf(this, work, sinks);
   }
 
   /** The policy that was chosen. */
@@ -164,15 +149,7 @@ export class StreamMirror {
    */
   sync(iova: U64 = 0, length?: number): boolean {
     this.checkAttached();
-    const { high, low } = splitU64('iova', iova, this.halves);
-    const from = pageIova(high, low);
-    let to = SPACE;
-    if (length !== undefined) {
-      if (!Number.isSafeInteger(length) || length < 0) {
-        throw new RangeError(`length is ${length}: it must be a whole number of bytes, 0 or more`);
-      }
-      to = Math.min(SPACE, from + Math.ceil(((low % PAGE) + length) / PAGE) * PAGE);
-    }
+    const { from, to } = rangeOf(iova, length);
     // What could not be read before may be there now.
     if (this.source === 'nothing') this.work.reconsider(this);
     if (to > from) this.space?.invalidate(from, to);

@@ -81,3 +81,34 @@ export class TableNode {
     return this.iova + this.entries * this.bytes;
   }
 }
+
+/** Who wants to know which tables there are: before one is read for the first time, and when it goes. */
+export interface TableWatcher {
+  added(node: TableNode): void;
+  removed(node: TableNode): void;
+}
+
+/** The table at an address that descriptor `i` of `node`, with `high` as its high word, points to. */
+export function childOf(
+  { half, level, iova, bytes, tableBits }: TableNode,
+  i: number,
+  high: number,
+  addressHigh: number,
+  addressLow: number,
+): TableNode {
+  return new TableNode(
+    half,
+    level + 1,
+    addressHigh,
+    addressLow,
+    1 << half.bitsPerLevel,
+    iova + i * bytes,
+    half.flat ? 0 : tableBits | high,
+  );
+}
+
+/** Calls `visit` for a table and all below it. */
+export function forEach(node: TableNode, visit: (node: TableNode) => void): void {
+  visit(node);
+  for (const child of node.children ?? []) if (child !== undefined) forEach(child, visit);
+}

@@ -4,14 +4,8 @@ import type { Context } from '../transaction/context.js';
 import { addressHighOf, swapBytes } from '../transaction/descriptor.js';
 import type { RangeSet } from './range-set.js';
 import { TableLeaves } from './table-leaves.js';
-import { isGlobal, TableNode } from './table-node.js';
+import { childOf, forEach, isGlobal, TableNode, type TableWatcher } from './table-node.js';
 import { TableReader } from './table-reader.js';
-
-/** Who wants to know which tables there are: before one is read for the first time, and when it goes. */
-export interface TableWatcher {
-  added(node: TableNode): void;
-  removed(node: TableNode): void;
-}
 
 /** Descriptors that are compared one by one; more of them as a table. */
 const FEW = 4;
@@ -297,27 +291,11 @@ export class TableTree {
       return false;
     }
     this.tables++;
-    const tableBits = half.flat ? 0 : node.tableBits | high;
-    const entries = 1 << half.bitsPerLevel;
     node.children ??= new Array<TableNode | undefined>(node.entries).fill(undefined);
-    node.children[i] = new TableNode(
-      half,
-      level + 1,
-      addressHigh,
-      addressLow,
-      entries,
-      start,
-      tableBits,
-    );
+    node.children[i] = childOf(node, i, high, addressHigh, addressLow);
     const { range } = this;
     if (start < range[From]!) range[From] = start;
     if (start + bytes > range[To]!) range[To] = start + bytes;
     return true;
   }
-}
-
-/** Calls `visit` for a table and all below it. */
-function forEach(node: TableNode, visit: (node: TableNode) => void): void {
-  visit(node);
-  for (const child of node.children ?? []) if (child !== undefined) forEach(child, visit);
 }
