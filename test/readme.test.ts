@@ -68,6 +68,12 @@ test('the sample of docs/mirror.md prints what it says', async () => {
   ]);
 });
 
+test('the sample of docs/passthrough.md prints what it says', async () => {
+  const [sample, ...others] = samples('docs/passthrough.md');
+  expect(others).toEqual([]);
+  expect(await run(sample!)).toEqual(['bypass', 'nested', '2', 'TLBI_NH_VA,SYNC', 'ioas']);
+});
+
 test('the sample of docs/devices.md prints what it says', async () => {
   const [sample, ...others] = samples('docs/devices.md');
   expect(others).toEqual([]);
