@@ -1,22 +1,23 @@
 import { Command, type CommandFormat } from '../arch/command.js';
 import type { PhysicalStats } from './physical-smmu.js';
 
-/** Why a command of the guest did not go to hardware. */
-export const Inside = {
-  /** It names a StreamID that no passthrough device has. */
-  otherStream: 0,
-  /** It names translations, and no physical SMMU translates for a passthrough device. */
-  nobodyTranslates: 1,
-  /** It names a passthrough device that stage 1 does not translate for. */
-  notNested: 2,
-  /** ATC_INV for a device whose STE does not let it use ATS. */
-  noAts: 3,
-  /** It names what cannot be: a SubstreamID or a size that is out of range. */
-  noEffect: 4,
-} as const;
+/**
+ * Why a command of the guest did not go to hardware. `otherStream`: it names a StreamID that no
+ * passthrough device has. `nobodyTranslates`: it names translations, and no physical SMMU translates for
+ * a passthrough device. `notNested`: it names a device that stage 1 does not translate for. `noAts`:
+ * ATC_INV for a device whose STE does not let it use ATS. `noEffect`: it names what cannot be, a
+ * SubstreamID or a size that is out of range.
+ */
+export type InsideReason = 'otherStream' | 'nobodyTranslates' | 'notNested' | 'noAts' | 'noEffect';
 
-/** Name of a reason of {@link Inside}. */
-export type InsideReason = keyof typeof Inside;
+/** Numbers of the reasons of {@link InsideReason}. */
+export const Inside = {
+  otherStream: 0,
+  nobodyTranslates: 1,
+  notNested: 2,
+  noAts: 3,
+  noEffect: 4,
+} as const satisfies Readonly<Record<InsideReason, number>>;
 
 /** What was forwarded, and what was not. */
 export interface PassthroughStats {
