@@ -36,6 +36,7 @@ export interface CoreOptions {
   readonly interrupts: Interrupts;
   readonly budget: number;
   readonly commandsPending: () => void;
+  readonly registersChanged: () => void;
   readonly deviceCommand: (words: Uint32Array) => void;
   readonly log: GuestLog;
   /** Who keeps translations; the list may change. */
@@ -232,11 +233,13 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   proceed(): void {
     this.commands.resume();
     this.kick();
+    this.options.registersChanged();
   }
 
-  /** What CR0 says has taken effect. */
+  /** Passthrough devices meet what CR0 says. */
   followed(): void {
-    this.frame.words[wordOf(Register.CR0ACK)] = this.frame.words[wordOf(CR0)]!;
+    this.confirm();
+    this.options.registersChanged();
   }
 
   get log(): GuestLog {
@@ -247,6 +250,7 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   answer(cerror: number): void {
     this.commands.answer(cerror);
     this.kick();
+    this.options.registersChanged();
   }
 
   message(address: number, data: number): boolean {
@@ -322,10 +326,15 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     const isKnown = isEnabled === this.wasEnabled;
     this.wasEnabled = isEnabled;
     if (passthrough === undefined || (isKnown && passthrough.registers === 'followed')) {
-      this.followed();
+      this.confirm();
     } else if (!isKnown || passthrough.registers === 'refused') {
       passthrough.reconfigure();
     }
+  }
+
+  /** What CR0 says has taken effect. */
+  private confirm(): void {
+    this.frame.words[wordOf(Register.CR0ACK)] = this.frame.words[wordOf(CR0)]!;
   }
 
   private reconfigureMirrors(): void {

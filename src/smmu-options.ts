@@ -19,6 +19,12 @@ export interface SmmuOptions {
   readonly commandBudget?: number;
   /** Called when a register write leaves commands behind: call `Smmu.drain` some time later. */
   readonly commandsPending?: () => void;
+  /**
+   * Called when registers have changed by themselves, since what the guest waited for is done: a CMD_SYNC
+   * that waited for an access, a sink or hardware (CMDQ_CONS), an SMMUEN that waited for passthrough devices
+   * (CR0ACK). A VMM whose guest reads registers out of memory publishes them then.
+   */
+  readonly registersChanged?: () => void;
   /** Called with each CMD_ATC_INV and CMD_PRI_RESP (4 words, reused): devices with an ATC want them. */
   readonly deviceCommand?: (words: Uint32Array) => void;
   /** A pino logger, or anything like it. Default: silence. */

@@ -293,13 +293,15 @@ export class Smmu {
   }
 
   private assemble(features: Features): SmmuCore {
-    const { memory, cache, interrupts, commandsPending, deviceCommand } = this.options;
+    const { memory, cache, interrupts, commandsPending, registersChanged, deviceCommand } =
+      this.options;
     return new SmmuCore(features, {
       memory,
       cache: cache ?? {},
       interrupts: interrupts ?? {},
       budget: this.budget,
       commandsPending: () => commandsPending?.(),
+      registersChanged: () => registersChanged?.(),
       deviceCommand: (words) => deviceCommand?.(words),
       log: this.log,
       keepers: this.keepers,
