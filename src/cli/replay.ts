@@ -2,6 +2,7 @@ import { parseTrace } from '../fixtures/trace.js';
 import { replayTrace, type Replay } from '../fixtures/replay.js';
 import { openCapture, openCompressedText } from './open-capture.js';
 import { plural, wrap } from './output.js';
+import { replayRecorded } from './replay-recorded.js';
 import { Progress } from './progress.js';
 import { Exit, type Terminal } from './terminal.js';
 
@@ -27,6 +28,9 @@ export async function replay(
   const capture = openCapture(folder);
   const { file, text } = openCompressedText(folder, TRACE_FILE);
   const trace = parseTrace(file, text);
+  if (capture.recording !== undefined) {
+    return replayRecorded(terminal, capture, { file, trace, started }, options);
+  }
   const progress = new Progress(terminal, 'replaying', trace.length);
   let result;
   try {

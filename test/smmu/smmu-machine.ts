@@ -77,11 +77,13 @@ export type Entry = readonly [low: bigint, high: bigint];
 export interface MachineOptions extends Partial<SmmuOptions> {
   readonly cmdqLog2?: number;
   readonly eventqLog2?: number;
+  /** Makes the vSMMU. */
+  readonly make?: (options: SmmuOptions) => Smmu;
 }
 
 export class SmmuMachine {
   readonly ram = new SparseMemory([{ base: RAM, byteLength: RAM_BYTES }]);
-  readonly smmu: Smmu;
+  smmu: Smmu;
   /** Edges, in order. */
   readonly wires: InterruptLine[] = [];
   /** Messages to what is not RAM. */
@@ -100,7 +102,8 @@ export class SmmuMachine {
     this.cmdqLog2 = options.cmdqLog2 ?? 4;
     this.eventqLog2 = options.eventqLog2 ?? 3;
     const memory: GuestMemory = options.memory ?? this.ram;
-    this.smmu = new Smmu({
+    const make = options.make ?? ((smmu: SmmuOptions) => new Smmu(smmu));
+    this.smmu = make({
       interrupts: {
         wired: (line) => {
           this.wires.push(line);
