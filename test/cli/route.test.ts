@@ -247,6 +247,12 @@ describe('vsmmu route', () => {
     expect(err).toContain(message);
   });
 
+  test('the STEs of a guest that has seen stalls are those of the recording', async () => {
+    // Its driver wrote S1STALLD=1: illegal where the vSMMU has no stalls.
+    const { status, summary } = await json(['fixtures/live/short', '--passthrough', '0x20']);
+    expect([status, summary.mismatches, summary.physical[0]!.commands]).toEqual([0, 0, 333]);
+  });
+
   test('colours and progress are for terminals', async () => {
     const options = { outIsTTY: true, errIsTTY: true };
     const { out, err } = await cli(['route', CAPTURE, '--passthrough', '0x10'], options);
