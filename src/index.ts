@@ -50,6 +50,7 @@ export type { SmmuState, Words } from './state.js';
 export type { CacheStats, EventStats, SmmuStats } from './stats.js';
 export type { CacheOptions } from './tlb/cache-options.js';
 export type { IovaRange } from './device/byte-handle.js';
+export type { Dma } from './device/dma.js';
 export { StreamHandle } from './device/stream-handle.js';
 export { Segments } from './device/segments.js';
 export type { Logger } from './log.js';

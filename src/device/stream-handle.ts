@@ -4,6 +4,7 @@ import { Access } from '../transaction/permissions.js';
 import { Reason } from '../transaction/reason.js';
 import { Outcome } from '../transaction/translation.js';
 import { ByteHandle, isWithinPage } from './byte-handle.js';
+import type { Dma } from './dma.js';
 import type { HandleHost } from './translating-handle.js';
 
 /**
@@ -11,7 +12,7 @@ import type { HandleHost } from './translating-handle.js';
  * Guest memory is little-endian. What the guest does never throws: an access that faults ends where it
  * faults, and says how far it got.
  */
-export class StreamHandle extends ByteHandle {
+export class StreamHandle extends ByteHandle implements Dma {
   private readonly release: () => void;
   private readonly substreams = new Map<number, StreamHandle>();
   /** Scratch of loads and stores. */
