@@ -7,7 +7,7 @@ import type { Features } from './registers/features.js';
 import { StreamTable } from './transaction/stream.js';
 import { Outcome, type Translation } from './transaction/translation.js';
 
-const { CR0, CR2, GBPA } = Register;
+const { CR2 } = Register;
 
 /** What passthrough sees of a {@link SmmuCore}: its registers, STEs, and its event queue. */
 export class HardwareHost implements PassthroughHost {
@@ -25,11 +25,11 @@ export class HardwareHost implements PassthroughHost {
   }
 
   get isEnabled(): boolean {
-    return this.core.frame.get('CR0', CR0.fields.SMMUEN) === 1;
+    return this.core.transactions.isEnabled;
   }
 
   get globalAbort(): boolean {
-    return this.core.frame.get('GBPA', GBPA.fields.ABORT) === 1;
+    return this.core.transactions.globalAbort;
   }
 
   get ste(): Uint32Array {

@@ -1,7 +1,6 @@
 import type { Interrupts } from './event/interrupts.js';
 import type { Logger } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
-import { hex } from './memory/hex.js';
 import type { FeatureOptions } from './registers/feature-set.js';
 import type { CacheOptions } from './tlb/cache-options.js';
 
@@ -59,10 +58,4 @@ export function budgetOf({ commandBudget = DEFAULT_BUDGET }: SmmuOptions): numbe
   throw new RangeError(
     `options.commandBudget is ${commandBudget}: it must be a whole number, 0 or more`,
   );
-}
-
-/** @throws RangeError when `streamId` is none. */
-export function checkStreamId(streamId: number): void {
-  if (Number.isInteger(streamId) && streamId >= 0 && streamId < 2 ** 32) return;
-  throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
 }

@@ -11,9 +11,10 @@ import { narrowFeatures } from './registers/feature-narrow.js';
 import { chooseFeatures } from './registers/feature-set.js';
 import type { Features } from './registers/features.js';
 import { Effect } from './registers/frame.js';
-import { budgetOf, checkMemory, checkStreamId, type SmmuOptions } from './smmu-options.js';
+import { budgetOf, checkMemory, type SmmuOptions } from './smmu-options.js';
 import { restoreState, saveState, type SmmuState } from './state.js';
 import { statsOf, type SmmuStats } from './stats.js';
+import { checkStreamId, checkSubstreamId } from './stream-id.js';
 import type { StalledAccess, StallListener } from './transaction/stall.js';
 import { Outcome, Translation } from './transaction/translation.js';
 import type { TranslationKeeper } from './tlb/translation-keeper.js';
@@ -174,9 +175,7 @@ export class Smmu {
    */
   transact(streamId: number, substreamId: number, iova: U64, access: number): Promise<Translation> {
     checkStreamId(streamId);
-    if (!Number.isInteger(substreamId) || substreamId < -1 || substreamId >= 2 ** 20) {
-      throw new RangeError(`substreamId is ${hex(substreamId)}: it must be below 2^20, or -1`);
-    }
+    checkSubstreamId(substreamId);
     const { high, low } = splitU64('iova', iova, { high: 0, low: 0 });
     const result = new Translation();
     return new Promise((resolve) => {

@@ -4,17 +4,14 @@ import { pageIova } from './misses.js';
 
 const PAGE = 4096;
 
-/** IOVAs, half-open. */
-export interface IovaRangeOf {
-  readonly from: number;
-  readonly to: number;
-}
-
 /**
  * The pages that `length` bytes from `iova` touch; without a length, all from there on.
  * @throws RangeError when one of them is none.
  */
-export function rangeOf(iova: U64, length: number | undefined): IovaRangeOf {
+export function rangeOf(
+  iova: U64,
+  length: number | undefined,
+): { readonly from: number; readonly to: number } {
   const { high, low } = splitU64('iova', iova, { high: 0, low: 0 });
   const from = pageIova(high, low);
   if (length === undefined) return { from, to: SPACE };

@@ -1,4 +1,3 @@
-import { hex } from '../memory/hex.js';
 import type { AddressRange } from '../memory/sparse-memory.js';
 import type { IoasSink } from './sink.js';
 import { sorted } from './sink-limits.js';
@@ -98,16 +97,6 @@ export function completeOptions(options: MirrorOptions): CompleteOptions {
 export function checkPolicy(policy: SyncPolicy): void {
   if (['demand', 'invalidate', 'tracked'].includes(policy)) return;
   throw new RangeError(`policy is ${policy}: it must be demand, invalidate or tracked`);
-}
-
-/** @throws RangeError when `streamId` or `substreamId` is out of range. */
-export function checkStream(streamId: number, substreamId: number): void {
-  if (!Number.isInteger(streamId) || streamId < 0 || streamId >= 2 ** 32) {
-    throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
-  }
-  if (!Number.isInteger(substreamId) || substreamId < -1 || substreamId >= 2 ** 20) {
-    throw new RangeError(`substreamId is ${hex(substreamId)}: it must be below 2^20, or -1`);
-  }
 }
 
 function limit(name: string, value: number): number {

@@ -1,13 +1,9 @@
 import { hex } from '../memory/hex.js';
+import { checkStreamId, checkSubstreamId } from '../stream-id.js';
 import type { TlbRange } from '../tlb/tlb-range.js';
 import type { TranslationKeeper } from '../tlb/translation-keeper.js';
 import { SPACE } from './address-space.js';
-import {
-  checkStream,
-  completeOptions,
-  type MirrorOptions,
-  type StreamMirrorOptions,
-} from './mirror-options.js';
+import { completeOptions, type MirrorOptions, type StreamMirrorOptions } from './mirror-options.js';
 import type { MirrorHost } from './mirror-host.js';
 import { MirrorWork } from './mirror-work.js';
 import { mirrorStatsOf, type MirrorStats } from './mirror-stats.js';
@@ -36,7 +32,8 @@ export class Mirror implements TranslationKeeper {
    * @throws Error when this stream, or a sink, is mirrored already.
    */
   attach(streamId: number, options: StreamMirrorOptions): StreamMirror {
-    checkStream(streamId, options.substreamId ?? -1);
+    checkStreamId(streamId);
+    checkSubstreamId(options.substreamId ?? -1);
     const { work } = this;
     const stream: StreamMirror = new StreamMirror(work, streamId, options, () => {
       const left = this.streams.get(streamId)!.filter((other) => other !== stream);

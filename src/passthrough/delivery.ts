@@ -1,4 +1,4 @@
-import { Cerror, Command, CommandOpcode } from '../arch/command.js';
+import { Cerror, Command } from '../arch/command.js';
 import { get } from '../arch/field.js';
 import { Errno } from '../iommufd/iommufd-error.js';
 import type { HostAnswer, PhysicalBackend } from './backend.js';
@@ -176,11 +176,10 @@ export class Delivery {
 
   /** Whether command `i` names a device that has gone since it was taken in: it has no effect. */
   private namesNobody(batch: CommandBatch, i: number): boolean {
-    const at = 4 * i;
-    const opcode = get(batch.commands, at, CommandOpcode);
+    const opcode = batch.opcode(i);
     const isOfStream =
       opcode === ATC_INV.opcode || opcode === CFGI_CD.opcode || opcode === CFGI_CD_ALL.opcode;
-    const streamId = get(batch.commands, at, CFGI_CD_ALL.fields.StreamID);
+    const streamId = get(batch.commands, 4 * i, CFGI_CD_ALL.fields.StreamID);
     return isOfStream && !this.options.isBound(streamId);
   }
 

@@ -1,6 +1,7 @@
 import { Cerror } from '../arch/command.js';
 import { hex } from '../memory/hex.js';
 import type { Features } from '../registers/features.js';
+import { checkStreamId } from '../stream-id.js';
 import type { PhysicalBackend } from './backend.js';
 import { CommandForwarder } from './command-forwarder.js';
 import { Turns, type Steps } from './host-steps.js';
@@ -129,9 +130,7 @@ export class Passthrough {
 
   /** @internal `device` is to have a StreamID that nobody else has. */
   claim(streamId: number, device: PassthroughDevice): void {
-    if (!Number.isInteger(streamId) || streamId < 0 || streamId >= 2 ** 32) {
-      throw new RangeError(`streamId is ${hex(streamId)}: it must be below 2^32, and not negative`);
-    }
+    checkStreamId(streamId);
     if (this.devices.has(streamId)) {
       throw new Error(`stream ${hex(streamId)} is passed through already: detach its device first`);
     }

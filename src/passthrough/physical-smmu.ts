@@ -143,12 +143,9 @@ export class PhysicalSmmu {
   *enter(): Steps<void> {
     this.translating++;
     this.hasTranslated = true;
-    if (!this.isStale) return;
-    yield* this.invalidateAll();
-    if (!this.isClean) {
-      this.leave();
-      throw new Error('the TLBs of the physical SMMU could not be invalidated');
-    }
+    if (!this.isStale || (yield* this.invalidateAll())) return;
+    this.leave();
+    throw new Error('the TLBs of the physical SMMU could not be invalidated');
   }
 
   /** @internal A device is not translated for any more. */
@@ -156,17 +153,14 @@ export class PhysicalSmmu {
     this.translating--;
   }
 
-  /** @internal Invalidates all translations of the guest that hardware may have. */
-  *invalidateAll(): Steps<void> {
-    if (!this.hasTranslated) return;
+  /** @internal Invalidates all translations of the guest that hardware may have. @returns whether that is done. */
+  *invalidateAll(): Steps<boolean> {
+    if (!this.hasTranslated) return true;
     this.isStale = false;
     const cerror = yield* this.issue(Uint32Array.of(TLBI_NSNH_ALL.opcode, 0, 0, 0));
-    if (cerror !== Cerror.NONE) this.isStale = true;
-  }
-
-  /** Nothing is left of what was invalidated. */
-  private get isClean(): boolean {
-    return !this.isStale;
+    if (cerror === Cerror.NONE) return true;
+    this.isStale = true;
+    return false;
   }
 
   /** @internal Invalidates the CDs of a stream. @returns a {@link Cerror}. */
