@@ -60,6 +60,10 @@ export class HardwareHost implements PassthroughHost {
     this.core.events.overflow();
   }
 
+  proceed(): void {
+    this.core.proceed();
+  }
+
   answer(cerror: number): void {
     this.core.answer(cerror);
   }

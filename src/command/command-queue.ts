@@ -5,15 +5,12 @@ import type { GlobalErrors } from '../event/global-error.js';
 import type { GuestMemory } from '../memory/guest-memory.js';
 import type { Features } from '../registers/features.js';
 import { QueueGeometry } from '../registers/queue-geometry.js';
-import { HELD, PENDING } from './hardware-side.js';
+import { HELD, PENDING, WAITS } from './hardware-side.js';
 import { hasIllegalFields, legalOpcodes } from './legality.js';
 
 const { CR0, CMDQ_BASE, CMDQ_CONS, GERROR } = Register;
 const prod = wordOf(Register.CMDQ_PROD);
 const cons = wordOf(CMDQ_CONS);
-
-/** The command cannot be done yet: the queue stays on it until it is resumed. */
-export const WAITS = -1;
 
 /** What the queue waits for: to execute the command at CONS again, or for what that, or a flush, comes to. */
 const Waits = { nothing: 0, resume: 1, command: 2, flush: 3 } as const;
@@ -35,7 +32,7 @@ export interface CommandExecutor {
    * @returns a {@link Cerror}: NONE when it is done; {@link WAITS}, {@link HELD} or {@link PENDING}.
    */
   execute(words: Uint32Array, opcode: number, ordinal: number): number;
-  /** Has the held commands done. @returns a {@link Cerror} or {@link PENDING}. */
+  /** Has the held commands done. @returns a {@link Cerror}, {@link PENDING} or {@link WAITS}. */
   flush(): number;
   /** The held commands are given up, and so is what is pending: they are fetched again. */
   cancel(): void;
@@ -183,7 +180,8 @@ export class CommandQueue {
     const { turns } = this;
     const result = this.executor.flush();
     if (turns !== this.turns) return false;
-    if (result === PENDING) this.waits = Waits.flush;
+    if (result === WAITS) this.waits = Waits.resume;
+    else if (result === PENDING) this.waits = Waits.flush;
     else this.flushed(result);
     return result === Cerror.NONE;
   }

@@ -6,8 +6,9 @@ import type { InterruptSender } from '../event/interrupts.js';
 import type { Features } from '../registers/features.js';
 import { TlbRange } from '../tlb/tlb-range.js';
 import type { TranslationKeeper } from '../tlb/translation-keeper.js';
-import { WAITS, type CommandExecutor } from './command-queue.js';
+import type { CommandExecutor } from './command-queue.js';
 import { decodeTlbRange } from './decode-tlb-range.js';
+import { WAITS } from './hardware-side.js';
 
 const { GERROR } = Register;
 const MSI_ERROR = GERROR.fields.MSI_CMDQ_ABT_ERR;

@@ -1,3 +1,5 @@
+/** The command, or flush, cannot be done yet: it is tried again when the queue is resumed. */
+export const WAITS = -1;
 /** The command is done, but must not be consumed before the hardware has it: until a flush. */
 export const HELD = -2;
 /** What comes of the command, or flush, is said later: by `CommandQueue.answer`. */
@@ -5,8 +7,8 @@ export const PENDING = -3;
 
 /**
  * What commands reach of passthrough devices. Commands that can be forwarded are gathered, and sent by
- * {@link flush}; until then the queue does not consume them. Results are a `Cerror`, {@link HELD} or
- * {@link PENDING}.
+ * {@link flush}; until then the queue does not consume them. Results are a `Cerror`, {@link HELD},
+ * {@link PENDING} or {@link WAITS}.
  */
 export interface HardwareSide {
   /** Which of the held commands a flush that failed ended at, counted from 0: the first that was not taken. */

@@ -1,6 +1,6 @@
 import { Cerror, Command } from '../arch/command.js';
 import { get } from '../arch/field.js';
-import { HELD, PENDING, type HardwareSide } from '../command/hardware-side.js';
+import { HELD, PENDING, WAITS, type HardwareSide } from '../command/hardware-side.js';
 import type { Features } from '../registers/features.js';
 import type { CommandBatch } from './command-batch.js';
 import type { Delivery } from './delivery.js';
@@ -23,6 +23,8 @@ export class CommandForwarder implements HardwareSide {
   private isHolding = false;
   /** Answers to what was asked before the last change of it are of no interest. */
   private epoch = 0;
+  /** Something that the queue has asked for is under way, or waits for its turn. */
+  private isAsked = false;
 
   constructor(passthrough: Passthrough) {
     this.passthrough = passthrough;
@@ -152,23 +154,30 @@ export class CommandForwarder implements HardwareSide {
 
   /**
    * Does `work`, whose result the command queue waits for.
-   * @returns it, or {@link PENDING}; NONE when the queue was turned off meanwhile.
+   * @returns it, or {@link PENDING}; NONE when the queue was turned off meanwhile; {@link WAITS} while
+   * what it had asked for before it was turned off is not over, so that there is never more than one.
    */
   private perform(work: () => Steps<number>): number {
+    if (this.isAsked) return WAITS;
+    this.isAsked = true;
     let result: number = PENDING;
     let isLater = false;
     const { epoch } = this;
     const { turns } = this.passthrough;
     const end = (cerror: number): void => {
+      this.isAsked = false;
       if (!isLater) result = epoch === this.epoch ? cerror : Cerror.NONE;
       else if (epoch === this.epoch) this.passthrough.host.answer(cerror);
+      else this.passthrough.host.proceed();
     };
     turns.start(work, end, (error) => {
       this.passthrough.host.failed(error);
-      // Nothing is known of what was sent: all of it counts as not taken.
-      for (const physical of this.passthrough.physicals) physical.cancel();
-      this.isHolding = false;
-      this.stoppedAt = 0;
+      if (epoch === this.epoch) {
+        // Nothing is known of what was sent: all of it counts as not taken.
+        for (const physical of this.passthrough.physicals) physical.cancel();
+        this.isHolding = false;
+        this.stoppedAt = 0;
+      }
       end(Cerror.ABT);
     });
     isLater = true;

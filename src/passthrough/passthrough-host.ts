@@ -21,6 +21,8 @@ export interface PassthroughHost {
   recordEvent(words: Uint32Array): void;
   /** Records were lost before they came here: the guest's event queue overflows. */
   overflow(): void;
+  /** A command, or a flush, may be tried again. */
+  proceed(): void;
   /** A command, or a flush, that had to wait has come to `cerror`. */
   answer(cerror: number): void;
   /** All devices meet what the registers say, or at least abort. */

@@ -46,6 +46,10 @@ export class Passthrough {
 
   /** What registers have asked for before the last change of it is of no interest. */
   private epoch = 0;
+  /** What registers ask for is to be done, and waits for its turn. */
+  private isWaiting = false;
+  /** The vSMMU is another one, of which hardware knows nothing yet. */
+  private isNew = false;
 
   /** @internal */
   constructor(options: PassthroughOptions, owner: PassthroughOwner) {
@@ -152,12 +156,13 @@ export class Passthrough {
   connect(host: PassthroughHost): void {
     this.host = host;
     this.forwarder.connect(host.features);
-    this.begin(() => this.startAnew());
+    this.isNew = true;
+    this.begin();
   }
 
   /** @internal SMMUEN or GBPA has changed: `host.followed` is called when all devices meet that. */
   reconfigure(): void {
-    this.begin(() => this.follow(0, 2 ** 32 - 1, 'registers'));
+    this.begin();
   }
 
   private checkPhysical(name: string, physical: PhysicalSmmu): void {
@@ -176,14 +181,24 @@ export class Passthrough {
     return result;
   }
 
-  /** Does what registers ask for. */
-  private begin(work: () => Steps<number>): void {
-    const epoch = ++this.epoch;
+  /**
+   * Does what registers ask for. The guest may write them as often as it likes before the host answers:
+   * what waits looks at them when it begins, so that there is never more of it than once.
+   */
+  private begin(): void {
+    let epoch = ++this.epoch;
     this.registers = 'pending';
+    if (this.isWaiting) return;
+    this.isWaiting = true;
     const end = (cerror: number): void => {
       if (epoch !== this.epoch) return;
       this.registers = cerror === Cerror.NONE ? 'followed' : 'refused';
       if (cerror === Cerror.NONE) this.host.followed();
+    };
+    const work = (): Steps<number> => {
+      this.isWaiting = false;
+      epoch = this.epoch;
+      return this.followRegisters();
     };
     this.turns.start(work, end, (error) => {
       this.host.failed(error);
@@ -191,11 +206,14 @@ export class Passthrough {
     });
   }
 
-  private *startAnew(): Steps<number> {
-    for (const physical of this.physicals) {
-      yield* physical.invalidateAll();
-      for (const [streamId, { isNested }] of physical.devices) {
-        if (isNested) yield* physical.invalidateCds(streamId);
+  private *followRegisters(): Steps<number> {
+    if (this.isNew) {
+      this.isNew = false;
+      for (const physical of this.physicals) {
+        yield* physical.invalidateAll();
+        for (const [streamId, { isNested }] of physical.devices) {
+          if (isNested) yield* physical.invalidateCds(streamId);
+        }
       }
     }
     return yield* this.follow(0, 2 ** 32 - 1, 'registers');
