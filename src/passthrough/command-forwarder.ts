@@ -152,6 +152,12 @@ export class CommandForwarder implements HardwareSide {
     return Cerror.NONE;
   }
 
+  /** What is left of work when the queue was turned off before its turn: its commands are fetched again. */
+  // eslint-disable-next-line require-yield
+  private *nothing(): Steps<number> {
+    return Cerror.NONE;
+  }
+
   /**
    * Does `work`, whose result the command queue waits for.
    * @returns it, or {@link PENDING}; NONE when the queue was turned off meanwhile; {@link WAITS} while
@@ -170,7 +176,8 @@ export class CommandForwarder implements HardwareSide {
       else if (epoch === this.epoch) this.passthrough.host.answer(cerror);
       else this.passthrough.host.proceed();
     };
-    turns.start(work, end, (error) => {
+    const begin = (): Steps<number> => (epoch === this.epoch ? work() : this.nothing());
+    turns.start(begin, end, (error) => {
       this.passthrough.host.failed(error);
       if (epoch === this.epoch) {
         // Nothing is known of what was sent: all of it counts as not taken.

@@ -54,6 +54,18 @@ describe('a device that goes', () => {
     expect(done.flat()).toEqual([nhVa(1), nhVa(2)]);
   });
 
+  test('while a flush waits for its turn and the queue is turned off and on: all is sent, once', async () => {
+    const rig = await later(2);
+    const retired = rig.device.retire();
+    rig.command(nhVa(1));
+    rig.machine.write(R.CR0, QUEUE_OFF);
+    rig.command(nhVa(2));
+    rig.machine.write(R.CR0, ON);
+    await rig.settle();
+    await retired;
+    expect([rig.state, rig.hosts[1]!.sent]).toEqual([[2, 0], [[nhVa(1), nhVa(2)]]]);
+  });
+
   test('while the queue waits for its CFGI_STE: nothing is left over', async () => {
     const rig = await later();
     rig.ste('s1').command(cfgiSte(), SYNC);
