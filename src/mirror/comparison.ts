@@ -1,4 +1,3 @@
-import type { IntervalChunk } from '../ioas/interval-chunk.js';
 import type { IntervalList } from '../ioas/interval-list.js';
 import { RunColumns } from '../ioas/runs.js';
 import { Rest, type AreaSizes } from './area-sizes.js';
@@ -20,10 +19,6 @@ export class Comparison {
 
   private readonly limits: SinkLimits;
   private readonly sizes: AreaSizes;
-  /** Where the last area is that was looked at. */
-  chunk: IntervalChunk | undefined;
-  index = 0;
-
   /** Something was kept since the last unmap: the next one cannot continue it. */
   private hasKept = false;
   /** The run of the last map. */
@@ -52,7 +47,6 @@ export class Comparison {
       this.maps.copyFrom(wanted, from, to);
       return;
     }
-    if (count === 1 && this.isReplaced(held, wanted, from, to)) return;
     let at = from;
     let run = 0;
     while (run < count && iovas[run]! + lengths[run]! <= from) run++;
@@ -76,8 +70,6 @@ export class Comparison {
         continue;
       }
 
-      this.chunk = chunk;
-      this.index = index;
       const areaEnd = areaStart + chunk.lengths[index]!;
       const areaAddress = chunk.addresses[index]!;
       const areaPermissions = chunk.permissions[index]!;
@@ -129,28 +121,6 @@ export class Comparison {
         return;
       }
     }
-  }
-
-  /** What mostly happens: one area of just these bounds is wanted with another address or permission. */
-  private isReplaced(held: IntervalList, wanted: RunColumns, from: number, to: number): boolean {
-    const { chunk, index } = held;
-    const { unmaps, maps } = this;
-    if (chunk.iovas[index] !== from || from + chunk.lengths[index]! !== to) return false;
-    if (wanted.iovas[0] !== from || from + wanted.lengths[0]! !== to) return false;
-    const address = wanted.addresses[0]!;
-    const permissions = wanted.permissions[0]!;
-    if (chunk.addresses[index] === address && chunk.permissions[index] === permissions) return true;
-    this.chunk = chunk;
-    this.index = index;
-    unmaps.count = 1;
-    unmaps.iovas[0] = from;
-    unmaps.lengths[0] = to - from;
-    maps.count = 1;
-    maps.iovas[0] = from;
-    maps.lengths[0] = to - from;
-    maps.addresses[0] = address;
-    maps.permissions[0] = permissions;
-    return true;
   }
 
   /** Adds an area that has to make room. */

@@ -38,8 +38,8 @@ export function mirrorStatsOf(work: MirrorWork): MirrorStats {
     unmaps: gone.unmaps,
     refusals: gone.refusals,
     fallBacks: work.fallBacks,
-    bytesRead: work.spaces.bytesReadBefore + work.wanted.bytesRead,
-    bytesLeftOut: work.leftOut,
+    bytesRead: work.spaces.bytesReadBefore + work.updates.wanted.bytesRead,
+    bytesLeftOut: work.updates.leftOut,
   };
   for (const { tree, bytesRead } of work.spaces.all) {
     stats.tables += tree?.tables ?? 0;

@@ -1,21 +1,14 @@
-import { RunColumns } from '../ioas/runs.js';
 import type { AddressSpace } from './address-space.js';
 import { AddressSpaces } from './address-spaces.js';
 import type { MirrorHost } from './mirror-host.js';
 import type { CompleteOptions, MirrorReport } from './mirror-options.js';
 import type { IoasSink } from './sink.js';
 import type { Refusal, SinkWriter } from './sink-writer.js';
+import { SinkUpdates } from './sink-updates.js';
 import type { StreamMirror } from './stream-mirror.js';
 import { TablePages } from './table-pages.js';
 import { takeWrites } from './table-writes.js';
 import { WantedRuns } from './wanted-runs.js';
-import { joinWithinAreas } from './whole-areas.js';
-
-const FIRST_RESTRICTED = 256;
-/** What a batch of runs counts as, in tables read, and what is none. */
-const BATCH = 256;
-const FEW_BYTES = 2 ** 18;
-const PAGE = 4096;
 
 /**
  * Brings sinks in step, a bounded step at a time: first it finds out what streams use, then it reads
@@ -26,7 +19,7 @@ export class MirrorWork {
   host: MirrorHost;
   readonly options: CompleteOptions;
   readonly pages: TablePages;
-  readonly wanted: WantedRuns;
+  readonly updates: SinkUpdates;
   readonly spaces: AddressSpaces;
   readonly streams = new Set<StreamMirror>();
   /** The sinks of all {@link streams}. */
@@ -35,8 +28,6 @@ export class MirrorWork {
   readonly leaving = new Set<StreamMirror>();
   /** What the sinks of streams that are gone were asked. */
   readonly gone = { maps: 0, unmaps: 0, refusals: 0 };
-  /** Bytes that were wanted and that a sink cannot map. */
-  leftOut = 0;
   /** Times that a limit was reached. */
   fallBacks = 0;
 
@@ -46,10 +37,6 @@ export class MirrorWork {
   private readonly queued: StreamMirror[] = [];
   /** Streams whose STE or CD may have changed. */
   private readonly stale: StreamMirror[] = [];
-  private hasRetries = false;
-  /** How many sinks have not answered yet. */
-  private busy = 0;
-  private readonly restricted = new RunColumns(0, FIRST_RESTRICTED);
   private isWorking = false;
   private isScheduled = false;
   /** A CMD_SYNC waits. */
@@ -61,13 +48,16 @@ export class MirrorWork {
     this.host = host;
     this.options = options;
     this.pages = new TablePages(options.tablePages);
-    this.wanted = new WantedRuns(host.memory, options.ram);
+    const wanted = new WantedRuns(host.memory, options.ram);
+    this.updates = new SinkUpdates(wanted, (stream, { sink }) => {
+      if (stream.followsTables) this.limited({ stream, problem: 'areas', sink });
+    });
     this.spaces = new AddressSpaces(this);
   }
 
   /** Everything is done that can be: sinks have answered, and say what they should or have refused to. */
   get isSettled(): boolean {
-    return !this.hasTasks && this.busy === 0;
+    return !this.hasTasks && this.updates.busy === 0;
   }
 
   /** The STE or CD of `stream` may have changed. */
@@ -93,8 +83,9 @@ export class MirrorWork {
 
   /** What sinks have refused is to be tried again. */
   retry(): void {
-    if (!this.hasRetries) return;
-    this.hasRetries = false;
+    const { updates } = this;
+    if (!updates.hasRetries) return;
+    updates.hasRetries = false;
     for (const stream of this.streams) {
       for (const { dirty, retry } of stream.writers) {
         if (retry.isEmpty) continue;
@@ -156,40 +147,11 @@ export class MirrorWork {
     return new Promise((resolve) => this.waiters.push(resolve));
   }
 
-  /** Compares what a sink holds of `[from, to)` with what was found to be wanted. */
-  compare({ limits, held, comparison }: SinkWriter, from: number, to: number): void {
-    let { columns } = this.wanted;
-    if (!limits.isOpen) {
-      this.leftOut += limits.restrict(columns, from, to, this.restricted);
-      columns = this.restricted;
-    }
-    comparison.compare(held, columns, from, to);
-  }
-
-  /** Carries out what the comparison has found. */
-  apply(stream: StreamMirror, writer: SinkWriter): void {
-    if (writer.comparison.isEmpty) return;
-    writer.apply();
-    if (writer.isBusy) this.busy++;
-    else this.done(stream, writer);
-  }
-
   /** A sink that was busy has answered. */
   answered(stream: StreamMirror, writer: SinkWriter): void {
-    this.busy--;
-    this.done(stream, writer);
+    this.updates.answered(stream, writer);
     if (!writer.dirty.isEmpty || !stream.misses.isEmpty) this.queue(stream);
     this.goOn();
-  }
-
-  /** A sink has done, or refused, all that it was asked. */
-  private done(stream: StreamMirror, writer: SinkWriter): void {
-    if (!writer.retry.isEmpty) this.hasRetries = true;
-    writer.forgetReport();
-    if (!writer.isFull) return;
-    writer.isFull = false;
-    if (!stream.followsTables) return;
-    this.limited({ stream, problem: 'areas', sink: writer.sink });
   }
 
   /** A sink has refused an operation. */
@@ -225,41 +187,12 @@ export class MirrorWork {
     while (queued.length > 0 && !this.mustReadFirst) {
       const stream = queued.pop()!;
       stream.isQueued = false;
-      for (const writer of stream.writers) left = this.settle(stream, writer, left);
+      for (const writer of stream.writers) left = this.updates.settle(stream, writer, left);
       if (!stream.misses.isEmpty && left > 0) stream.misses.take();
       if (left > 0) continue;
       this.queue(stream);
       return 0;
     }
-    return left;
-  }
-
-  /** Brings a sink in step. @returns what is left of the budget. */
-  private settle(stream: StreamMirror, writer: SinkWriter, budget: number): number {
-    const { dirty, limits, held } = writer;
-    let left = budget;
-    while (!dirty.isEmpty && !writer.isBusy && left > 0) {
-      if (limits.unmaps !== 'any') joinWithinAreas(writer);
-      let from = dirty.from(0);
-      let to = dirty.to(0);
-      dirty.shift();
-      if (limits.pageSize > PAGE) {
-        from = Math.floor(from / limits.pageSize) * limits.pageSize;
-        to = Math.ceil(to / limits.pageSize) * limits.pageSize;
-      }
-      let end = to;
-      if (to - from > FEW_BYTES) {
-        left -= BATCH;
-        end = Math.min(to, held.startAfter(from, limits.batch));
-      } else {
-        left--;
-      }
-      const reached = stream.want(writer, this.wanted, from, end);
-      if (reached < to) dirty.add(reached, to);
-      this.compare(writer, from, reached);
-      this.apply(stream, writer);
-    }
-    writer.forgetReport();
     return left;
   }
 

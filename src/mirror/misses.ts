@@ -88,16 +88,16 @@ export class Misses {
       let from = iova;
       let to = iova + bytes;
       if (pageSize <= bytes) {
-        work.wanted.one(iova, bytes, outputAddress - (outputAddress % bytes), allowed);
+        work.updates.wanted.one(iova, bytes, outputAddress - (outputAddress % bytes), allowed);
       } else {
         // A page of the sink is mapped when all of it can be.
         from = iova - (iova % pageSize);
         to = from + pageSize;
-        work.wanted.ofMemory(space, stream.bits, from, to);
+        work.updates.wanted.ofMemory(space, stream.bits, from, to);
       }
-      work.compare(writer, from, to);
+      work.updates.compare(writer, from, to);
       if (writer.held.size + 1 > writer.limits.areas) this.makeRoom(writer, from, to);
-      work.apply(stream, writer);
+      work.updates.apply(stream, writer);
     }
   }
 

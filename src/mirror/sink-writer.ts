@@ -1,4 +1,5 @@
 import { IntervalList } from '../ioas/interval-list.js';
+import type { RunColumns } from '../ioas/runs.js';
 import { AreaSizes } from './area-sizes.js';
 import { Comparison } from './comparison.js';
 import { RangeSet } from './range-set.js';
@@ -85,50 +86,42 @@ export class SinkWriter {
     const { unmaps } = this.comparison;
     this.refusalsNow = 0;
     this.step = 'unmapping';
-    if (this.isRetarget()) {
-      this.retarget();
-    } else {
-      for (let i = 0; i < unmaps.count; i++) this.unmap(unmaps.iovas[i]!, unmaps.lengths[i]!);
-      if (this.waiting === 0) this.mapAll();
-    }
+    for (let i = 0; i < unmaps.count; i++) this.unmap(unmaps.iovas[i]!, unmaps.lengths[i]!);
+    if (this.waiting === 0) this.mapAll();
   }
 
-  /** One area goes, and another comes in its place: what a guest does most. */
-  private isRetarget(): boolean {
-    const { unmaps, maps } = this.comparison;
-    return (
-      unmaps.count === 1 &&
-      maps.count === 1 &&
-      unmaps.iovas[0] === maps.iovas[0] &&
-      unmaps.lengths[0] === maps.lengths[0] &&
-      maps.permissions[0]! <= ALLOWED
-    );
-  }
-
-  /** The area stays where it is in {@link held}. */
-  private retarget(): void {
+  /**
+   * Lets the only run that is wanted come in the place of an area of just its bounds, without a
+   * comparison: what a guest does most.
+   * @returns `false` when there is no such area, and nothing was done.
+   */
+  retarget(wanted: RunColumns): boolean {
+    if (wanted.count !== 1) return false;
     const { held } = this;
-    const { maps, chunk, index } = this.comparison;
-    const iova = maps.iovas[0]!;
-    const length = maps.lengths[0]!;
-    if (chunk?.iovas[index] !== iova || chunk.lengths[index] !== length) {
-      this.unmap(iova, length);
-      if (this.waiting === 0) this.mapAll();
-      return;
-    }
+    const iova = wanted.iovas[0]!;
+    const length = wanted.lengths[0]!;
+    held.seek(iova);
+    const { chunk, index } = held;
+    const isThere = !held.isAtEnd && chunk.iovas[index] === iova && chunk.lengths[index] === length;
+    if (!isThere) return false;
+    const address = wanted.addresses[0]!;
+    const permissions = wanted.permissions[0]!;
+    if (chunk.addresses[index] === address && chunk.permissions[index] === permissions) return true;
+    this.refusalsNow = 0;
+    this.step = 'unmapping';
     this.unmaps++;
     const answer = askUnmap(this.sink, iova, length);
     if (answer !== true) {
+      this.comparison.maps.copyFrom(wanted, iova, iova + length);
       this.unmapAnswered(iova, length, false, answer);
       if (this.waiting === 0) this.mapAll();
-      return;
+      return true;
     }
     this.step = 'mapping';
-    const address = maps.addresses[0]!;
-    const permissions = maps.permissions[0]!;
     this.maps++;
     const mapped = askMap(this.sink, iova, address, length, permissions);
     if (mapped === true) {
+      // The area stays where it is.
       chunk.addresses[index] = address;
       chunk.permissions[index] = permissions;
     } else {
@@ -136,6 +129,7 @@ export class SinkWriter {
       this.mapAnswered(iova, address, length, permissions, mapped);
     }
     if (this.waiting === 0) this.step = 'none';
+    return true;
   }
 
   /** @param isDoubtful it may be unmapped already. */

@@ -226,16 +226,15 @@ export class StreamMirror {
    * @returns `false` when that cannot be.
    */
   takePage(node: TableNode, index: number): boolean {
-    const { work, bits } = this;
+    const { bits } = this;
+    const { updates } = this.work;
     const writer = this.writers[0]!;
     const isReady = this.writers.length === 1 && !this.isQueued && !writer.isBusy;
     const { bigEndian } = this.space!.context;
     const isSmall = node.bytes === PAGE && writer.limits.pageSize === PAGE;
     if (!isReady || !isSmall || bigEndian) return false;
-    const iova = node.iova + index * PAGE;
-    work.wanted.ofPage(this.space!, bits, node, index);
-    work.compare(writer, iova, iova + PAGE);
-    work.apply(this, writer);
+    updates.wanted.ofPage(this.space!, bits, node, index);
+    updates.settlePage(this, writer, node.iova + index * PAGE);
     return true;
   }
 
