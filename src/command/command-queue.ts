@@ -143,12 +143,17 @@ export class CommandQueue {
         this.stop(Cerror.ILL);
         continue;
       }
-      if (this.held > 0 && this.executor.endsRun(opcode) && !this.flush()) continue;
+      if (this.mustFlush(opcode) && !this.flush()) continue;
       this.executing = read;
       this.opcode = opcode;
       this.take(this.executor.execute(words, opcode, this.held));
     }
     if (this.held > 0 && this.waits === Waits.nothing) this.flush();
+  }
+
+  /** Whether held commands are to be done before one with this opcode is executed. */
+  private mustFlush(opcode: number): boolean {
+    return this.held > 0 && (this.held === HELD_LIMIT || this.executor.endsRun(opcode));
   }
 
   /** Goes on after a command was executed, with what that came to. */
@@ -160,7 +165,6 @@ export class CommandQueue {
     } else if (result === Cerror.NONE || result === HELD) {
       this.executing = -1;
       this.heldOpcodes[this.held++] = this.opcode;
-      if (this.held === HELD_LIMIT) this.flush();
     } else if (result === WAITS || result === PENDING) {
       this.executing = -1;
       this.waits = result === WAITS ? Waits.resume : Waits.command;

@@ -47,4 +47,17 @@ describe('while the host does not answer, no more work waits than once', () => {
     await rig.settle();
     expect([rig.state, rig.host.sent.flat().at(-1)]).toEqual([[3, 0], nhVa(2)]);
   });
+
+  test('of what is held: 4,096 commands, which are the first call', async () => {
+    const rig = await CommandRig.make({ cmdqLog2: 13, commandBudget: 10_000 });
+    const run = Array.from({ length: 4200 }, (_, i) => nhVa(i));
+    rig.later().command(nhVa(5000));
+    rig.machine.write(R.CR0, ON & ~CMDQEN);
+    rig.command(...run).machine.write(R.CR0, ON);
+    expect(rig.host.sent).toEqual([[nhVa(5000)]]);
+    await rig.settle();
+    expect(rig.host.sent.slice(1)).toEqual([[nhVa(5000), ...run.slice(0, 4095)], run.slice(4095)]);
+    expect(rig.state).toEqual([4201, 0]);
+    expect(rig.machine.smmu.stats().commands).toEqual({ TLBI_NH_VA: 4201 });
+  });
 });
