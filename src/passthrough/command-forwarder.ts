@@ -152,10 +152,9 @@ export class CommandForwarder implements HardwareSide {
     return Cerror.NONE;
   }
 
-  /** What is left of work when the queue was turned off before its turn: its commands are fetched again. */
-  // eslint-disable-next-line require-yield
-  private *nothing(): Steps<number> {
-    return Cerror.NONE;
+  /** Does `work` unless the queue was turned off before its turn: then its commands are fetched again. */
+  private *unlessOff(epoch: number, work: () => Steps<number>): Steps<number> {
+    return epoch === this.epoch ? yield* work() : Cerror.NONE;
   }
 
   /**
@@ -176,7 +175,7 @@ export class CommandForwarder implements HardwareSide {
       else if (epoch === this.epoch) this.passthrough.host.answer(cerror);
       else this.passthrough.host.proceed();
     };
-    const begin = (): Steps<number> => (epoch === this.epoch ? work() : this.nothing());
+    const begin = (): Steps<number> => this.unlessOff(epoch, work);
     turns.start(begin, end, (error) => {
       this.passthrough.host.failed(error);
       if (epoch === this.epoch) {
