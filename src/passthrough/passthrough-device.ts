@@ -66,13 +66,13 @@ export class PassthroughDevice {
    * Gives the device, which is retired, a StreamID: from now on its DMA meets what the guest's STE says.
    * @returns as {@link retire}.
    * @throws RangeError when `streamId` is out of range.
-   * @throws Error when the device is detached, or has a StreamID, or another device has this one.
+   * @throws Error when the device is detached, or has a StreamID, or another device has this one, or the
+   * physical SMMU is being removed.
+   * @throws TypeError when that is removed.
    */
   bind(streamId: number): Promise<void> {
     this.checkThere();
-    if (this.boundTo !== NOBODY) {
-      throw new Error(`the device has StreamID ${hex(this.boundTo)}: retire it first`);
-    }
+    this.passthrough.checkStays('the physical SMMU of the device', this.physical);
     this.passthrough.claim(streamId, this);
     return this.passthrough.turns.run(() => this.enter(streamId));
   }

@@ -39,6 +39,8 @@ export class Passthrough {
   private readonly owner: PassthroughOwner;
   /** @internal */
   readonly physicals: PhysicalSmmu[] = [];
+  /** Those of {@link physicals} that are about to go. */
+  private readonly leaving = new Set<PhysicalSmmu>();
   /** @internal The vDEVICE table: who has a StreamID, or is about to get it. */
   readonly devices = new Map<number, PassthroughDevice>();
   /** @internal Whether devices meet what registers say. */
@@ -93,12 +95,14 @@ export class Passthrough {
       if (device.physical !== physical) continue;
       throw new Error(`stream ${hex(streamId)} is behind the physical SMMU: detach it first`);
     }
+    this.leaving.add(physical);
     return this.turns
       .run(() => physical.release())
       .then(() => {
         const at = this.physicals.indexOf(physical);
         if (at >= 0) this.physicals.splice(at, 1);
-      });
+      })
+      .finally(() => this.leaving.delete(physical));
   }
 
   /**
@@ -107,11 +111,17 @@ export class Passthrough {
    * @returns the device; fulfilled at once with a backend that answers at once, and rejected when the
    * host refuses, of which {@link PassthroughOptions.report} is told.
    * @throws RangeError when an argument is out of range.
-   * @throws Error when a device with this StreamID is attached already.
+   * @throws Error when a device with this StreamID is attached already, or the physical SMMU is being
+   * removed.
    */
   attach(streamId: number, options: PassthroughDeviceOptions): Promise<PassthroughDevice> {
     const { physical, device } = options;
     this.checkPhysical('options.physical', physical);
+    if (this.leaving.has(physical)) {
+      throw new Error(
+        'options.physical is being removed: wait for removePhysical, and add it again',
+      );
+    }
     if (!Number.isSafeInteger(device) || device < 0) {
       throw new RangeError(
         `options.device is ${hex(device)}: it must be the kernel's id of a device`,
@@ -132,9 +142,13 @@ export class Passthrough {
     return this.forwarder.counts.stats(this.physicals.map((physical) => physical.stats()));
   }
 
-  /** @internal `device` is to have a StreamID that nobody else has. */
+  /** @internal `device`, which has none and waits for none, is to have a StreamID that nobody else has. */
   claim(streamId: number, device: PassthroughDevice): void {
     checkStreamId(streamId);
+    for (const [other, claimant] of this.devices) {
+      if (claimant !== device) continue;
+      throw new Error(`the device has StreamID ${hex(other)}: retire it first`);
+    }
     if (this.devices.has(streamId)) {
       throw new Error(`stream ${hex(streamId)} is passed through already: detach its device first`);
     }
@@ -163,6 +177,13 @@ export class Passthrough {
   /** @internal SMMUEN or GBPA has changed: `host.followed` is called when all devices meet that. */
   reconfigure(): void {
     this.begin();
+  }
+
+  /** @internal Devices may come to a physical SMMU. */
+  checkStays(name: string, physical: PhysicalSmmu): void {
+    this.checkPhysical(name, physical);
+    if (!this.leaving.has(physical)) return;
+    throw new Error(`${name} is being removed: wait for removePhysical, and add it again`);
   }
 
   private checkPhysical(name: string, physical: PhysicalSmmu): void {

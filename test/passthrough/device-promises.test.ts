@@ -154,3 +154,16 @@ describe('save while CR0ACK waits', () => {
     expect(there.kind(moved)).toBe(kind);
   });
 });
+
+describe('mistakes while the kernel has not answered', () => {
+  test('a device is bound to two StreamIDs: the second is refused at once', async () => {
+    const retiring = device.retire();
+    await answer();
+    await retiring;
+    const binding = device.bind(SID);
+    expect(() => device.bind(SID + 1)).toThrow(/has StreamID 0x10: retire it first/);
+    await answer();
+    await binding;
+    expect([device.streamId, rig.passthrough.deviceOf(SID + 1)]).toEqual([SID, undefined]);
+  });
+});

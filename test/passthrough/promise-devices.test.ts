@@ -5,6 +5,7 @@ import {
   cfgiSte,
   CommandRig,
   EIO,
+  ENOMEM,
   nhVa,
   ON,
   refusal,
@@ -144,5 +145,34 @@ describe('a reset and a device', () => {
     rig.quiet().command(cfgiCd(3, SID + 1), SYNC);
     await rig.settle();
     expect([rig.state, rig.host.sent]).toEqual([[2, 0], [[cfgiCd(3, SID + 1)]]]);
+  });
+});
+
+describe('a physical SMMU that is being removed', () => {
+  test('gets no device meanwhile; when the host has refused, it may', async () => {
+    const rig = await CommandRig.make();
+    await rig.device.detach();
+    rig.later();
+    const removing = rig.passthrough.removePhysical(rig.physicals[0]!);
+    const refused = expect(removing).rejects.toMatchObject({ errno: ENOMEM });
+    expect(() => rig.attach(0, SID, 7)).toThrow(/options\.physical is being removed/);
+    await answer(rig, 0, refusal(ENOMEM));
+    await refused;
+    const attaching = rig.attach(0, SID, 7);
+    await rig.settle();
+    expect((await attaching).disposition).toBe('nested');
+  });
+
+  test('does not get one back that is retired', async () => {
+    const rig = await CommandRig.make();
+    await rig.device.retire();
+    rig.later();
+    const removing = rig.passthrough.removePhysical(rig.physicals[0]!);
+    expect(() => rig.device.bind(SID)).toThrow(/of the device is being removed/);
+    await rig.settle();
+    await removing;
+    expect(() => rig.device.bind(SID)).toThrow(/of the device is none of this vSMMU/);
+    expect(() => rig.attach(0, SID, 7)).toThrow(/options\.physical is none of this vSMMU/);
+    expect(rig.passthrough.deviceOf(SID)).toBeUndefined();
   });
 });
