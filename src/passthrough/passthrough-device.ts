@@ -28,6 +28,7 @@ export class PassthroughDevice {
   private readonly fault = new Translation();
   /** Number of the event that the STE came to when it was last looked at; 0 for none. */
   private lastEvent = 0;
+  /** The vDEVICE, or 0; of a device without StreamID, one that the host would not destroy. */
   private vdevice = 0;
   private boundTo = NOBODY;
   private isGone = false;
@@ -108,6 +109,7 @@ export class PassthroughDevice {
   *enter(streamId: number): Steps<void> {
     const { physical, passthrough } = this;
     try {
+      yield* this.dropVdevice();
       this.vdevice = yield* physical.bindVdevice(this, streamId);
     } catch (error) {
       passthrough.release(streamId);
@@ -156,13 +158,17 @@ export class PassthroughDevice {
   }
 
   private *unbind(): Steps<void> {
-    if (this.boundTo === NOBODY) return;
-    const { vdevice, boundTo } = this;
-    this.physical.devices.delete(boundTo);
-    this.passthrough.release(boundTo);
-    this.boundTo = NOBODY;
-    this.lastEvent = 0;
-    yield* this.physical.discard(vdevice, this);
+    if (this.boundTo !== NOBODY) {
+      this.physical.devices.delete(this.boundTo);
+      this.passthrough.release(this.boundTo);
+      this.boundTo = NOBODY;
+      this.lastEvent = 0;
+    }
+    yield* this.dropVdevice();
+  }
+
+  private *dropVdevice(): Steps<void> {
+    if (this.vdevice !== 0 && (yield* this.physical.discard(this.vdevice, this))) this.vdevice = 0;
   }
 
   /** What the guest says the DMA of the device is to meet; the vSTE of a nested one is in {@link wanted}. */

@@ -200,12 +200,17 @@ export class PhysicalSmmu {
     return hwpt;
   }
 
-  /** @internal Destroys what nothing uses; the guest is not concerned when the host will not. */
-  *discard(object: number, device: PassthroughDevice): Steps<void> {
+  /**
+   * @internal Destroys what nothing uses; the guest is not concerned when the host will not.
+   * @returns whether it has.
+   */
+  *discard(object: number, device: PassthroughDevice): Steps<boolean> {
     try {
       yield* answerOf(this.backend.destroy(object));
+      return true;
     } catch (error) {
       this.refused({ operation: 'destroy', device, error });
+      return false;
     }
   }
 

@@ -249,3 +249,34 @@ describe('attach, retire, bind and detach that the host refuses', () => {
     expect(rig.kind(plugged)).toBe('abort');
   });
 });
+
+describe('a vDEVICE that the host does not destroy', () => {
+  test('is destroyed before the device is bound again', async () => {
+    refuse('DESTROY', 16);
+    await device.retire();
+    expect([refusals(), device.streamId]).toEqual([[['destroy', 16]], -1]);
+    allow();
+    rig.quiet();
+    await device.bind(SID);
+    expect(rig.calls.slice(0, 2)).toEqual(['DESTROY', 'VDEVICE_ALLOC']);
+    expect([rig.kind(plugged), rig.count('vdevice')]).toEqual(['bypass', 1]);
+  });
+
+  test('and still not then: bind says why, and can be tried again', async () => {
+    refuse('DESTROY', 16);
+    await device.retire();
+    await expect(device.bind(SID)).rejects.toMatchObject({ errno: 17 });
+    expect(refusals().map(([operation]) => operation)).toEqual(['destroy', 'destroy', 'bind']);
+    allow();
+    await device.bind(SID + 1);
+    expect([device.streamId, rig.count('vdevice')]).toEqual([SID + 1, 1]);
+  });
+
+  test('is destroyed when the device goes', async () => {
+    refuse('DESTROY', 16);
+    await device.retire();
+    allow();
+    await device.detach();
+    expect(rig.count('vdevice')).toBe(0);
+  });
+});
