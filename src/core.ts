@@ -1,49 +1,32 @@
 import { get } from './arch/field.js';
 import { Register, wordOf } from './arch/registers.js';
 import { CommandQueue } from './command/command-queue.js';
-import { CommandEmulator, StallAction, type CommandTargets } from './command/emulate.js';
+import { CommandEmulator } from './command/emulate.js';
 import type { HandleHost } from './device/translating-handle.js';
 import { AccessesUnderWay } from './device/under-way.js';
 import { EventQueue } from './event/event-queue.js';
 import { FaultRecorder } from './event/fault-recorder.js';
 import { GlobalErrors } from './event/global-error.js';
-import { InterruptSender, type Interrupts } from './event/interrupts.js';
+import { InterruptSender } from './event/interrupts.js';
 import { CommandRouter } from './command/route.js';
+import { EmulatedTargets } from './emulated-targets.js';
+import type { CoreOptions } from './core-options.js';
 import { HardwareHost } from './hardware-host.js';
 import { Invalidations } from './invalidations.js';
 import type { GuestLog } from './log.js';
 import type { GuestMemory } from './memory/guest-memory.js';
-import type { Mirror } from './mirror/mirror.js';
 import type { MirrorHost } from './mirror/mirror-host.js';
 import type { Passthrough } from './passthrough/passthrough.js';
 import type { Features } from './registers/features.js';
 import { Effect, RegisterFrame } from './registers/frame.js';
 import { CachedContext, ConfigurationCache } from './transaction/configuration-cache.js';
-import { nobody, StalledAccess, StallTable, type StallListener } from './transaction/stall.js';
+import { StallTable, type StallListener } from './transaction/stall.js';
 import { CachedTransactions } from './transaction/cached-translate.js';
 import { BYPASS } from './transaction/substream.js';
-import { Outcome, Translation } from './transaction/translation.js';
-import type { CacheOptions } from './tlb/cache-options.js';
+import { Translation } from './transaction/translation.js';
 import { Tlb } from './tlb/tlb.js';
-import type { TranslationKeeper } from './tlb/translation-keeper.js';
 
 const { CR0, IRQ_CTRL, GERROR, CMDQ_CONS } = Register;
-
-/** What a {@link SmmuCore} needs of its surroundings. */
-export interface CoreOptions {
-  readonly memory: GuestMemory;
-  readonly cache: CacheOptions;
-  readonly interrupts: Interrupts;
-  readonly budget: number;
-  readonly commandsPending: () => void;
-  readonly registersChanged: () => void;
-  readonly deviceCommand: (words: Uint32Array) => void;
-  readonly log: GuestLog;
-  /** Who keeps translations; the list may change. */
-  readonly keepers: readonly TranslationKeeper[];
-  /** Those of them that a CMD_SYNC waits for; the list may change. */
-  readonly mirrors: readonly Mirror[];
-}
 
 const NO_CONTEXT = new CachedContext();
 /** Streams, and CDs, whose configuration is kept at most. */
@@ -51,10 +34,9 @@ const CONFIGURATION_LIMIT = 4096;
 
 /**
  * The vSMMU once its features are chosen: builds the parts and says who calls whom. What a register
- * write sets in motion, what becomes of a fault, and what commands reach, is here; how each is done is
- * in the parts.
+ * write sets in motion, and what becomes of a fault, is here; how each is done is in the parts.
  */
-export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
+export class SmmuCore implements HandleHost, MirrorHost {
   readonly frame: RegisterFrame;
   readonly tlb: Tlb;
   readonly accessesUnderWay: AccessesUnderWay;
@@ -65,6 +47,7 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   readonly events: EventQueue;
   readonly faults: FaultRecorder;
   readonly invalidations: Invalidations;
+  readonly targets: EmulatedTargets;
   /** Accesses translated. */
   translations = 0;
   /** Walks for handles that faulted, or whose answer was not kept: they are done once more. */
@@ -80,7 +63,6 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   private wasEnabled = false;
   private readonly ignored = new Translation();
   private draining = false;
-  private isSyncWaiting = false;
 
   constructor(features: Features, options: CoreOptions) {
     const { memory } = options;
@@ -110,7 +92,16 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
       this.stalls,
       options.log,
     );
-    this.emulator = new CommandEmulator(this, this.invalidations, this.errors, sender, features);
+    this.targets = new EmulatedTargets(this, {
+      frame: this.frame,
+      stalls: this.stalls,
+      accessesUnderWay: this.accessesUnderWay,
+      invalidations: this.invalidations,
+      mirrors: options.mirrors,
+      deviceCommand: options.deviceCommand,
+    });
+    const { targets, invalidations, errors } = this;
+    this.emulator = new CommandEmulator(targets, invalidations, errors, sender, features);
     this.commands = new CommandQueue(memory, words, features, this.errors, this.emulator);
   }
 
@@ -261,44 +252,7 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
   retire(): void {
     this.frame.reset();
     this.commands.configure();
-    this.terminateStalls();
-  }
-
-  resume(streamId: number, stag: number, action: number): void {
-    const access = this.stalls.take(streamId, stag);
-    if (access === undefined) return;
-    if (action === StallAction.retry) this.retry(access);
-    else access.answer(action === StallAction.zero ? Outcome.zeroed : Outcome.aborted);
-  }
-
-  terminateStalls(streamId?: number): void {
-    for (const access of this.stalls.takeAll(streamId)) access.answer(Outcome.aborted);
-  }
-
-  /** A stall that the guest was not told of yet may be based on what was invalidated: it is retried. */
-  synchronize(): boolean {
-    let isDone = !this.accessesUnderWay.mustWait;
-    // One that waited already has tried once what sinks had refused.
-    const retries = !this.isSyncWaiting;
-    for (const mirror of this.options.mirrors) isDone = mirror.flush(true, retries) && isDone;
-    this.isSyncWaiting = !isDone;
-    if (!isDone) return false;
-    if (!this.invalidations.isNew) return true;
-    this.invalidations.isNew = false;
-    if (this.stalls.accesses.size === 0) return true;
-    for (const access of [...this.stalls.accesses.values()]) {
-      // Who gets an answer may end other stalls.
-      const waits = this.stalls.accesses.get(access.stag) === access;
-      if (access.recorded || !waits) continue;
-      this.stalls.accesses.delete(access.stag);
-      this.retry(access);
-    }
-    return true;
-  }
-
-  deviceCommand(words: Uint32Array): void {
-    // Both are consumed without effect while SMMUEN is 0 (IHI 0070, section 4.5).
-    if (this.frame.get('CR0', CR0.fields.SMMUEN) === 1) this.options.deviceCommand(words);
+    this.targets.terminateStalls();
   }
 
   /** CR0 was written: its side effects, then CR0ACK (IHI 0070, section 6.3.9). */
@@ -314,7 +268,8 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
     this.commands.configure();
     this.acknowledge();
     if (before !== now) this.options.log.debug('CR0 written', { before, now });
-    if (wasEnabled && get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0) this.terminateStalls();
+    const isOff = get(words, wordOf(CR0), CR0.fields.SMMUEN) === 0;
+    if (wasEnabled && isOff) this.targets.terminateStalls();
     this.faults.recordHeldStalls();
     this.kick();
   }
@@ -348,20 +303,5 @@ export class SmmuCore implements CommandTargets, HandleHost, MirrorHost {
       const error = this.frame.get('CMDQ_CONS', CMDQ_CONS.fields.ERR);
       this.options.log.warn('the command queue has stopped', { error });
     }
-  }
-
-  private retry(access: StalledAccess): void {
-    const result = new Translation();
-    const { streamId, substreamId, inputHigh, inputLow, answered } = access;
-    const outcome = this.translate(
-      streamId,
-      substreamId,
-      inputHigh,
-      inputLow,
-      access.access,
-      result,
-      answered ?? nobody,
-    );
-    if (outcome !== Outcome.stalled) answered?.(result);
   }
 }

@@ -155,8 +155,9 @@ export const invalidatesLate: Fault = (world) => {
   instead('invalidateAsid', () => (asid) => {
     issued.push(asid);
   })(world);
-  const own = core.synchronize.bind(core);
-  core.synchronize = () => {
+  const { targets } = core;
+  const own = targets.synchronize.bind(targets);
+  targets.synchronize = () => {
     if (world.isStartingOver) issued = late = [];
     for (const asid of late) Invalidations.prototype.invalidateAsid.call(core.invalidations, asid);
     late = issued;
