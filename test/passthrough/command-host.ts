@@ -41,6 +41,8 @@ export class ScriptedHost implements PhysicalBackend {
   nonsense: (call: HostCall) => unknown = () => undefined;
   /** HWPTs that translate: those made of an STE with Config=5. */
   readonly nested = new Set<number>();
+  /** Those of them that let the device use ATS: EATS=1. */
+  readonly withAts = new Set<number>();
   /** HWPTs of devices. */
   readonly attached = new Map<number, number>();
   /** vDEVICEs that are there: their StreamIDs. */
@@ -76,6 +78,7 @@ export class ScriptedHost implements PhysicalBackend {
     return this.take('allocate', ste, device, 0, () => {
       const id = this.nextId++;
       if (((ste[0]! >>> 1) & 7) === 5) this.nested.add(id);
+      if (((ste[2]! >>> 28) & 3) === 1) this.withAts.add(id);
       return id;
     });
   }
@@ -89,6 +92,7 @@ export class ScriptedHost implements PhysicalBackend {
   destroy(object: number): void | Promise<void> {
     return this.take('destroy', NOTHING, 0, object, () => {
       this.nested.delete(object);
+      this.withAts.delete(object);
       this.vdevices.delete(object);
     });
   }

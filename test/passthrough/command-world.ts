@@ -308,8 +308,10 @@ export class World {
       if (!owed.has(issued)) continue;
       const device = this.rig.devices[smmu]!;
       const isFor = isOfTlb(entry) || device.disposition === 'nested';
-      const isSent = isAtc(entry) && this.steOf.get(SID + smmu) !== 'ats';
-      if (!isFor || isSent || (device.streamId < 0 && !isOfTlb(entry))) {
+      // The guest may have written another STE meanwhile: what counts is the one that hardware has.
+      const { attached, withAts } = this.rig.hosts[smmu]!;
+      const isWithout = isAtc(entry) && !withAts.has(attached.get(DEVICE + smmu)!);
+      if (!isFor || isWithout || (device.streamId < 0 && !isOfTlb(entry))) {
         owed.delete(issued);
         continue;
       }
