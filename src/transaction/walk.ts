@@ -170,6 +170,8 @@ export class Walker {
     if (result.contiguous === 0 || context.setsAccessFlag) return leafLog2;
     const entries = contiguousEntries(half.granuleLog2, result.level);
     const spanLog2 = leafLog2 + Math.log2(entries);
+    // A run of the largest blocks may go beyond the output addresses: there its leaves fault.
+    if (2 ** spanLog2 > context.outputLimit) return leafLog2;
     const { words, memory, leafHigh, leafLow } = this;
     const own = (leafLow >> 3) & (entries - 1);
     // The run is aligned: the number of a leaf within it stands in its output address.

@@ -33,6 +33,8 @@ interface Options {
   readonly output?: bigint;
   /** Bits of every descriptor besides the usual ones. */
   readonly bits?: bigint;
+  /** Physical address size. Default: 6, 52 bits. */
+  readonly ips?: bigint;
 }
 
 function swapped(value: bigint): bigint {
@@ -64,8 +66,10 @@ class Tables {
     this.bigEndian = options.bigEndian ?? false;
     const inputBits = options.inputBits ?? runLog2 + 2;
     this.first = inputBits > runLog2 ? this.entries : 0;
-    // T0SZ, TG0, ENDI [15], EPD1 [30], V [31], IPS [34:32] of 52 bits, AA64 [41]; DS is bit 58 of word 2.
-    const word0 = 0x206_c000_0000n | BigInt(64 - inputBits) | (tg0 << 6n) | (options.word0 ?? 0n);
+    // T0SZ, TG0, ENDI [15], EPD1 [30], V [31], IPS [34:32], AA64 [41]; DS is bit 58 of word 2.
+    const ips = (options.ips ?? 6n) << 32n;
+    const word0 =
+      0x200_c000_0000n | ips | BigInt(64 - inputBits) | (tg0 << 6n) | (options.word0 ?? 0n);
     const endi = this.bigEndian ? 1n << 15n : 0n;
     const cd = [
       word0 | endi,
@@ -200,6 +204,14 @@ describe.each(RUNS)('a run of $granule leaves at level $level', (run) => {
       const tables = new Tables(run, { output });
       for (const i of asked) expect([i, tables.spanLog2(i)]).toEqual([i, leafLog2]);
     }
+  });
+
+  test('that goes beyond the physical addresses is so many leaves: there they fault', () => {
+    // IPS of 32 bits.
+    const tables = new Tables(run, { output: 0n, ips: 0n });
+    expect(tables.spanLog2(0)).toBe(runLog2 > 32 ? leafLog2 : runLog2);
+    const last = runLog2 > 32 ? undefined : runLog2;
+    expect(tables.spanLog2(entries - 1)).toBe(last);
   });
 
   test('whose outputs go down is so many leaves', () => {
